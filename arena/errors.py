@@ -1,0 +1,56 @@
+"""Errors of files, devices, loading and guarding; their base is in `planner.errors`."""
+
+from planner.errors import ArenaError, DecodeError, UsageError
+
+__all__ = ["DeviceError", "FormatError", "GuardError", "GuardTimeoutError", "LoadError"]
+
+
+class FormatError(DecodeError):
+    """A model file is not what it claims to be.
+
+    Parameters
+    ----------
+    message : str
+        What was found and what was expected.
+    offset : int
+        Byte position in the file.
+    """
+
+    fault = "the model file"
+
+    def __init__(self, message: str, offset: int = 0) -> None:
+        super().__init__(f"at byte {offset}: {message}")
+        self.offset = offset
+
+
+class DeviceError(ArenaError):
+    """A device call failed.
+
+    Parameters
+    ----------
+    message : str
+        What was asked, with pointers and sizes.
+    call : str
+        The call that failed, such as ``acl.mdl.load_from_file_with_mem``.
+    code : int
+        The device's return code; 0 where it gave none.
+    """
+
+    fault = "the device"
+
+    def __init__(self, message: str, *, call: str = "", code: int = 0) -> None:
+        super().__init__(message)
+        self.call = call
+        self.code = code
+
+
+class LoadError(DeviceError):
+    """Loading a plan failed; everything that was loaded has been unloaded and freed."""
+
+
+class GuardError(UsageError):
+    """A call broke the rules of frames, steps and slots; the message names the way out."""
+
+
+class GuardTimeoutError(GuardError):
+    """A wait ran out of time; the message names what it waited for."""

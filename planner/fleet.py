@@ -1,0 +1,357 @@
+"""A fleet as frozen values: models, pipelines, steps, lanes, locks and the device they share.
+
+Everything that can be said about a fleet without looking at a file is checked at birth, with the
+place (`pipelines.camera.steps.read.after[0]`), what was found and what was expected. Reading YAML
+or JSON belongs to `fleet_file`; the order that follows from a fleet belongs to `schedule`.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from graphlib import CycleError, TopologicalSorter
+from typing import Final
+
+from planner.errors import SpecError
+from planner.model import InstanceId, ModelId
+from planner.units import BYTES_MAX
+
+__all__ = [
+    "CHANNEL_PLACEHOLDER",
+    "COUNT_MAX",
+    "CrossStream",
+    "Dedupe",
+    "DeviceSpec",
+    "FleetSpec",
+    "ModelSpec",
+    "PipelineSpec",
+    "StepSpec",
+    "channel_name",
+    "instance_id",
+]
+
+CHANNEL_PLACEHOLDER: Final = "{channel}"
+COUNT_MAX: Final = 100_000
+"""Most channels, frames in flight, steps or executions of a fleet: a limit on everything."""
+
+
+def instance_id(model: str, lane: str) -> InstanceId:
+    """Return the name of the instance that serves `model` on `lane`."""
+    return InstanceId(f"{model}@{lane}")
+
+
+def channel_name(pipeline: str, channel: int) -> str:
+    """Return the name of a channel, such as ``camera[0]``."""
+    return f"{pipeline}[{channel}]"
+
+
+def _check_name(name: str, path: str, forbidden: str = "") -> None:
+    if not name or not name.isprintable() or name != name.strip():
+        raise SpecError(f"name {name!r}: expected printable text without blank ends", path)
+    found = [char for char in forbidden if char in name]
+    if found:
+        raise SpecError(f"name {name!r} has {found[0]!r}, which addresses parts of a fleet", path)
+
+
+def _refuse_duplicates(names: Sequence[str], path: str) -> None:
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise SpecError(f"{name!r} is given twice", path)
+        seen.add(name)
+
+
+def _listing(names: Sequence[str], most: int = 8) -> str:
+    shown = ", ".join(repr(name) for name in names[:most])
+    return f"{shown} and {len(names) - most} more" if len(names) > most else shown or "none"
+
+
+class Dedupe(StrEnum):
+    """Which instances may read one weight buffer."""
+
+    FILE = "file"
+    """Instances whose model files are byte-identical: the vendor promises it for one model."""
+    WEIGHTS = "weights"
+    """Also across files whose whole weight partitions are byte-identical. Opt-in."""
+    OFF = "off"
+    """Every instance has weights of its own."""
+
+
+class CrossStream(StrEnum):
+    """How an order edge between two lanes is enforced while models run asynchronously."""
+
+    HOST = "host"
+    """The host waits: the regime that the vendor documents."""
+    EVENTS = "events"
+    """A recorded event and a stream wait: equivalent, but not documented by the vendor. Opt-in."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """One model of a fleet: a file to measure, or declared sizes.
+
+    Attributes
+    ----------
+    id : ModelId
+    file : str
+        Path as written (relative to the fleet file) or ``demo:NAME``; empty for a declared model.
+    work_bytes, weight_bytes : int or None
+        Declared sizes; both are given for a declared model. Declared models own distinct weights.
+    inputs : tuple of (name, shape)
+        Shapes of inputs that the file leaves open; every axis >= 1.
+    """
+
+    id: ModelId
+    file: str = ""
+    work_bytes: int | None = None
+    weight_bytes: int | None = None
+    inputs: tuple[tuple[str, tuple[int, ...]], ...] = ()
+
+    def __post_init__(self) -> None:
+        path = f"models.{self.id}"
+        _check_name(self.id, path, forbidden="@")
+        declared = self.work_bytes is not None or self.weight_bytes is not None
+        if bool(self.file) == declared:
+            found = "both" if declared else "neither"
+            raise SpecError(
+                f"found {found}, expected `file` or declared `work` and `weights`", path
+            )
+        for key, value in (("work", self.work_bytes), ("weights", self.weight_bytes)):
+            if declared and value is None:
+                raise SpecError(
+                    f"`{key}` is missing; a declared model gives `work` and `weights`", path
+                )
+            if value is not None and not 0 <= value <= BYTES_MAX:
+                raise SpecError(f"found {value}, expected 0 to 2^62 bytes", f"{path}.{key}")
+        _refuse_duplicates([name for name, _ in self.inputs], f"{path}.inputs")
+        for name, shape in self.inputs:
+            if any(axis < 1 for axis in shape):
+                raise SpecError(
+                    f"found shape {list(shape)}, expected axes >= 1", f"{path}.inputs.{name}"
+                )
+
+
+@dataclass(frozen=True, slots=True)
+class StepSpec:
+    """One step of a pipeline: executes one model on one lane, zero, one or many times in its frame.
+
+    Attributes
+    ----------
+    id : str
+    model : ModelId
+    lane : str
+        Lane name; ``{channel}`` in it stands for the channel's index.
+    after : tuple of str
+        Steps of the same pipeline that precede this one inside a frame.
+    locks : tuple of str
+        Further locks held while executing; the lane is a lock anyway. ``{channel}`` as in `lane`.
+    time_ns : int or None
+        Time of one execution, nanoseconds, where known.
+    """
+
+    id: str
+    model: ModelId
+    lane: str
+    after: tuple[str, ...] = ()
+    locks: tuple[str, ...] = ()
+    time_ns: int | None = None
+
+    def __post_init__(self) -> None:
+        path = f"steps.{self.id}"
+        _check_name(self.id, path, forbidden=".[]")
+        _check_name(self.lane, f"{path}.lane", forbidden="@")
+        for index, lock in enumerate(self.locks):
+            _check_name(lock, f"{path}.locks[{index}]", forbidden="@")
+        _refuse_duplicates(self.locks, f"{path}.locks")
+        _refuse_duplicates(self.after, f"{path}.after")
+        if self.time_ns is not None and self.time_ns < 0:
+            raise SpecError(f"found {self.time_ns}, expected >= 0", f"{path}.time")
+
+    def lane_of(self, channel: int) -> str:
+        """Return the lane's name in `channel` (counted from 0)."""
+        return self.lane.replace(CHANNEL_PLACEHOLDER, str(channel))
+
+    def locks_of(self, channel: int) -> frozenset[str]:
+        """Return all locks that the step holds in `channel`, its lane among them."""
+        names = (self.lane, *self.locks)
+        return frozenset(name.replace(CHANNEL_PLACEHOLDER, str(channel)) for name in names)
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineSpec:
+    """A small DAG of steps that runs once per frame, in `channels` independent copies.
+
+    Attributes
+    ----------
+    id : str
+    steps : tuple of StepSpec
+        At least one. Declaration order means nothing.
+    channels : int
+        Independent copies (cameras, sessions), >= 1.
+    frames_in_flight : int
+        Frames of one channel that may be in progress at once, >= 1: frame t + d starts when t
+        ended.
+    """
+
+    id: str
+    steps: tuple[StepSpec, ...]
+    channels: int = 1
+    frames_in_flight: int = 1
+
+    def __post_init__(self) -> None:
+        path = f"pipelines.{self.id}"
+        _check_name(self.id, path, forbidden=".[]")
+        for key, count in (
+            ("channels", self.channels),
+            ("frames_in_flight", self.frames_in_flight),
+        ):
+            if not 1 <= count <= COUNT_MAX:
+                raise SpecError(f"found {count}, expected 1 to {COUNT_MAX}", f"{path}.{key}")
+        if not self.steps:
+            raise SpecError("found no steps, expected at least one", f"{path}.steps")
+        ids = [step.id for step in self.steps]
+        _refuse_duplicates(ids, f"{path}.steps")
+        known = set(ids)
+        for step in self.steps:
+            for index, name in enumerate(step.after):
+                if name not in known:
+                    raise SpecError(
+                        f"unknown step {name!r}, expected one of {_listing(ids)}",
+                        f"{path}.steps.{step.id}.after[{index}]",
+                    )
+        try:
+            TopologicalSorter({step.id: step.after for step in self.steps}).prepare()
+        except CycleError as error:
+            cycle = " after ".join(error.args[1])
+            raise SpecError(f"`after` has a cycle: {cycle}", f"{path}.steps") from None
+
+    def step(self, step_id: str) -> StepSpec:
+        """Return a step by its id."""
+        for step in self.steps:
+            if step.id == step_id:
+                return step
+        raise SpecError(
+            f"unknown step {step_id!r}, expected one of {_listing([s.id for s in self.steps])}",
+            f"pipelines.{self.id}.steps",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceSpec:
+    """What the fleet may take of its device.
+
+    Attributes
+    ----------
+    memory_bytes : int or None
+        Usable memory of the device; None: no limit.
+    reserve : tuple of (name, bytes)
+        Memory that others take: named reserves, in order.
+    dedupe : Dedupe
+    streams_max : int or None
+        Streams that the device offers; None: not checked.
+    cross_stream : CrossStream
+    """
+
+    memory_bytes: int | None = None
+    reserve: tuple[tuple[str, int], ...] = ()
+    dedupe: Dedupe = Dedupe.FILE
+    streams_max: int | None = None
+    cross_stream: CrossStream = CrossStream.HOST
+
+    def __post_init__(self) -> None:
+        if self.memory_bytes is not None and not 0 <= self.memory_bytes <= BYTES_MAX:
+            raise SpecError(f"found {self.memory_bytes}, expected 0 to 2^62 bytes", "device.memory")
+        if self.streams_max is not None and self.streams_max < 0:
+            raise SpecError(f"found {self.streams_max}, expected >= 0", "device.streams")
+        _refuse_duplicates([name for name, _ in self.reserve], "device.reserve")
+        for name, size in self.reserve:
+            if not 0 <= size <= BYTES_MAX:
+                raise SpecError(f"found {size}, expected 0 to 2^62 bytes", f"device.reserve.{name}")
+
+    @property
+    def reserve_bytes(self) -> int:
+        """Sum of the named reserves, bytes."""
+        return sum(size for _, size in self.reserve)
+
+
+@dataclass(frozen=True, slots=True)
+class FleetSpec:
+    """Models, the pipelines that execute them, and the device that holds them.
+
+    Examples
+    --------
+    >>> spec = FleetSpec(
+    ...     name="one",
+    ...     models=(ModelSpec(ModelId("m"), work_bytes=10, weight_bytes=0),),
+    ...     pipelines=(
+    ...         PipelineSpec("p", (StepSpec("s", ModelId("m"), "lane-{channel}"),), channels=2),
+    ...     ),
+    ... )
+    >>> list(spec.instances())
+    ['m@lane-0', 'm@lane-1']
+    """
+
+    name: str
+    models: tuple[ModelSpec, ...]
+    pipelines: tuple[PipelineSpec, ...]
+    device: DeviceSpec = DeviceSpec()
+
+    def __post_init__(self) -> None:
+        _check_name(self.name, "name")
+        _refuse_duplicates([model.id for model in self.models], "models")
+        _refuse_duplicates([pipeline.id for pipeline in self.pipelines], "pipelines")
+        if not self.pipelines:
+            raise SpecError("found no pipelines, expected at least one", "pipelines")
+        known = {model.id for model in self.models}
+        for pipeline in self.pipelines:
+            for step in pipeline.steps:
+                if step.model not in known:
+                    raise SpecError(
+                        f"unknown model {step.model!r}, expected one of {_listing(sorted(known))}",
+                        f"pipelines.{pipeline.id}.steps.{step.id}.model",
+                    )
+        executions = sum(
+            p.channels * (p.frames_in_flight + 1) * len(p.steps) for p in self.pipelines
+        )
+        if executions > 20 * COUNT_MAX:
+            raise SpecError(
+                f"channels x (frames in flight + 1) x steps is {executions}, "
+                f"expected at most {20 * COUNT_MAX}",
+                "pipelines",
+            )
+
+    def model(self, model_id: str) -> ModelSpec:
+        """Return a model by its id."""
+        for model in self.models:
+            if model.id == model_id:
+                return model
+        raise SpecError(f"unknown model {model_id!r}", "models")
+
+    def pipeline(self, pipeline_id: str) -> PipelineSpec:
+        """Return a pipeline by its id."""
+        for pipeline in self.pipelines:
+            if pipeline.id == pipeline_id:
+                return pipeline
+        raise SpecError(
+            f"unknown pipeline {pipeline_id!r}, expected one of "
+            f"{_listing([p.id for p in self.pipelines])}",
+            "pipelines",
+        )
+
+    def channel_steps(self) -> Iterator[tuple[PipelineSpec, int, StepSpec]]:
+        """Yield every step of every channel: pipelines and steps as declared, channels upward."""
+        for pipeline in self.pipelines:
+            for channel in range(pipeline.channels):
+                for step in pipeline.steps:
+                    yield pipeline, channel, step
+
+    def instances(self) -> dict[InstanceId, tuple[ModelId, str]]:
+        """Return instance id -> (model, lane), in order of first use."""
+        return {
+            instance_id(step.model, step.lane_of(channel)): (step.model, step.lane_of(channel))
+            for _, channel, step in self.channel_steps()
+        }
+
+    def unused_models(self) -> tuple[ModelId, ...]:
+        """Return the models that no step uses, as declared."""
+        used = {step.model for pipeline in self.pipelines for step in pipeline.steps}
+        return tuple(model.id for model in self.models if model.id not in used)

@@ -1,0 +1,155 @@
+"""A plan: frozen regions, figures and the proof, for one fleet on one device.
+
+A plan is a value. It is made by `pipeline`, judged by `judge`, written and read by `codec`, and
+turned into loaded models by `arena`. docs/plan-format.md documents the file field by field.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from planner.errors import PlanError
+from planner.fleet import FleetSpec
+from planner.model import InstanceId, ModelId, ModelSize, RegionRule
+from planner.problem import SolveStatus
+from planner.units import align_up
+
+__all__ = ["AddedKind", "AddedOrder", "Instance", "Plan"]
+
+
+class AddedKind(StrEnum):
+    """What planning added to the order so that a fleet fits."""
+
+    ORDER = "order"
+    """`first` precedes `second` in every frame of every channel."""
+    EXCLUSIVE = "exclusive"
+    """`first` and `second` never run at the same time, in any order: a lock."""
+
+
+@dataclass(frozen=True, slots=True)
+class AddedOrder:
+    """One constraint that planning added between two instances."""
+
+    first: InstanceId
+    second: InstanceId
+    kind: AddedKind
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """One loaded model and its regions.
+
+    Attributes
+    ----------
+    id : InstanceId
+        ``model@lane``.
+    model : ModelId
+    lane : str
+    work_bytes, weight_bytes : int
+        What load receives, before the region rule.
+    work_offset, weight_offset : int or None
+        Bytes from the base of the work and the weight reservation; None: outside the arena, either
+        because the size is 0 or because the device manages the memory itself.
+    weights_key : str
+        Instances with the same key read one weight buffer; empty without weights in the arena.
+    device, process : int
+        Always 0 for now.
+    """
+
+    id: InstanceId
+    model: ModelId
+    lane: str
+    work_bytes: int
+    weight_bytes: int
+    work_offset: int | None
+    weight_offset: int | None
+    weights_key: str = ""
+    device: int = 0
+    process: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Offsets for every instance of a fleet, with figures and proof.
+
+    Attributes
+    ----------
+    fleet : FleetSpec
+        The normalised fleet: the judge recomputes order and conflicts from it.
+    sizes : tuple of (ModelId, ModelSize)
+        Every used model, in the fleet's order, as measured; the digests are what loading compares.
+    rule : RegionRule
+    page_bytes : int
+        Reservations round up to this.
+    instances : tuple of Instance
+        In order of first use.
+    added : tuple of AddedOrder
+    height_bytes, weight_bytes : int
+        Highest end of any region of the work and of the weight reservation; not page-rounded.
+    lower_bound_bytes : int
+        No valid plan of this fleet has a smaller work reservation.
+    witness : tuple of InstanceId
+        Instances that pairwise conflict and whose reserved work sums to the bound.
+    status : SolveStatus
+        `optimal` iff the height is proven minimal, else `feasible`.
+    private_bytes : int
+        Reserved bytes with one private instance per pipeline, channel and model: no sharing.
+    outside_bytes : int
+        Everything else that will be allocated, page-rounded: system-managed models and datasets.
+    """
+
+    fleet: FleetSpec
+    sizes: tuple[tuple[ModelId, ModelSize], ...]
+    rule: RegionRule
+    page_bytes: int
+    instances: tuple[Instance, ...]
+    added: tuple[AddedOrder, ...]
+    height_bytes: int
+    weight_bytes: int
+    lower_bound_bytes: int
+    witness: tuple[InstanceId, ...]
+    status: SolveStatus
+    private_bytes: int
+    outside_bytes: int
+
+    @property
+    def total_bytes(self) -> int:
+        """Work and weight reservation, bytes, not page-rounded."""
+        return self.height_bytes + self.weight_bytes
+
+    @property
+    def planned_bytes(self) -> int:
+        """Both reservations, each rounded up to pages, bytes."""
+        return align_up(self.height_bytes, self.page_bytes) + align_up(
+            self.weight_bytes, self.page_bytes
+        )
+
+    @property
+    def needed_bytes(self) -> int:
+        """What the limit is compared with: reservations, what lies outside, and reserves, bytes."""
+        return self.planned_bytes + self.outside_bytes + self.fleet.device.reserve_bytes
+
+    @property
+    def short_bytes(self) -> int:
+        """Bytes above the limit; 0 where the memory suffices or no limit is given."""
+        limit = self.fleet.device.memory_bytes
+        return 0 if limit is None else max(0, self.needed_bytes - limit)
+
+    @property
+    def stream_count(self) -> int:
+        """Streams that the instances and their lanes take from the device."""
+        streams = dict(self.sizes)
+        lanes = {instance.lane for instance in self.instances}
+        return len(lanes) + sum(streams[instance.model].stream_count for instance in self.instances)
+
+    @property
+    def fits(self) -> bool:
+        """Whether memory and streams suffice."""
+        streams_max = self.fleet.device.streams_max
+        return self.short_bytes == 0 and (streams_max is None or self.stream_count <= streams_max)
+
+    def size_of(self, model: ModelId) -> ModelSize:
+        """Return the measured size of a used model."""
+        for known, size in self.sizes:
+            if known == model:
+                return size
+        raise PlanError(f"plan of fleet {self.fleet.name!r} has no sizes of model {model!r}")

@@ -1,0 +1,141 @@
+"""Bytes and durations: parse, format, align. Nothing else belongs here.
+
+Sizes are exact integers of bytes everywhere; text with a unit exists only at the edges.
+"""
+
+import re
+from decimal import Decimal
+from typing import Final
+
+from planner.errors import SpecError
+
+__all__ = [
+    "BYTES_MAX",
+    "GiB",
+    "KiB",
+    "MiB",
+    "align_up",
+    "format_bytes",
+    "format_duration",
+    "parse_bytes",
+    "parse_duration",
+]
+
+KiB: Final = 1 << 10
+MiB: Final = 1 << 20
+GiB: Final = 1 << 30
+BYTES_MAX: Final = 1 << 62
+"""No size, offset or sum may exceed this: solvers and devices count in signed 64-bit integers."""
+
+_BYTE_UNITS: Final = {
+    "": 1,
+    "b": 1,
+    **{f"{p}ib": 1 << (10 * k) for k, p in enumerate("kmgtpe", start=1)},
+    **{f"{p}b": 1000**k for k, p in enumerate("kmgtpe", start=1)},
+}
+_TIME_UNITS: Final = {"ns": 1, "us": 10**3, "µs": 10**3, "ms": 10**6, "s": 10**9, "min": 60 * 10**9}
+_QUANTITY: Final = re.compile(r"\s*(\d{1,19}(?:\.\d{1,19})?)\s*([A-Za-zµ]*)\s*")
+
+
+def align_up(value: int, alignment: int) -> int:
+    """Return the smallest multiple of `alignment` (> 0) not below `value` (>= 0), both bytes.
+
+    Examples
+    --------
+    >>> align_up(513, 512), align_up(512, 512), align_up(0, 512)
+    (1024, 512, 0)
+    """
+    return -(-value // alignment) * alignment
+
+
+def parse_bytes(value: int | str, path: str = "") -> int:
+    """Return a size in bytes from an integer or from text with a unit.
+
+    Parameters
+    ----------
+    value : int or str
+        Bytes, or a number with B, KiB, MiB, GiB, TiB (powers of 1024) or kB, MB, GB, TB (powers of
+        1000), in any letter case. A fraction is accepted where the result is whole.
+    path : str
+        Place inside the specification, for the error.
+
+    Raises
+    ------
+    SpecError
+        Not a size, negative, not a whole number of bytes, or above `BYTES_MAX`.
+
+    Examples
+    --------
+    >>> parse_bytes("11MiB"), parse_bytes("1.5 GiB"), parse_bytes(512)
+    (11534336, 1610612736, 512)
+    """
+    size = _parse_quantity(
+        value, _BYTE_UNITS, path, wanted="a size such as 11MiB, 1.5GiB or 4096 (bytes)"
+    )
+    if size > BYTES_MAX:
+        raise SpecError(f"{value!r} is above the largest size, 2^62 bytes", path)
+    return size
+
+
+def parse_duration(value: int | str, path: str = "") -> int:
+    """Return a duration in nanoseconds from text such as ``12ms`` (an integer counts nanoseconds).
+
+    Raises
+    ------
+    SpecError
+        Not a duration, negative, or not a whole number of nanoseconds.
+
+    Examples
+    --------
+    >>> parse_duration("12ms"), parse_duration("1.5 us"), parse_duration("2s")
+    (12000000, 1500, 2000000000)
+    """
+    if isinstance(value, str) and value.strip().isdecimal():
+        raise SpecError(f"found {value!r}, a number without unit; write 12ms, 800us or 2s", path)
+    return _parse_quantity(value, _TIME_UNITS, path, wanted="a duration such as 12ms, 800us or 2s")
+
+
+def _parse_quantity(value: int | str, units: dict[str, int], path: str, wanted: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise SpecError(f"found {type(value).__name__} {value!r}, expected {wanted}", path)
+    if isinstance(value, int):
+        if value < 0:
+            raise SpecError(f"found {value}, expected {wanted}, not negative", path)
+        return value
+    match = _QUANTITY.fullmatch(value)
+    factor = units.get(match[2].lower()) if match else None
+    if match is None or factor is None:
+        raise SpecError(f"found {value!r}, expected {wanted}", path)
+    amount = Decimal(match[1]) * factor
+    if amount != int(amount):
+        raise SpecError(f"{value!r} is not a whole number of the smallest unit", path)
+    return int(amount)
+
+
+def format_bytes(size: int) -> str:
+    """Return a size in bytes as people read it: B, KiB, MiB or GiB with at most two decimals.
+
+    Examples
+    --------
+    >>> format_bytes(0), format_bytes(1536), format_bytes(11 * MiB), format_bytes(-21527 * MiB)
+    ('0 B', '1.50 KiB', '11.00 MiB', '-21.02 GiB')
+    """
+    magnitude = abs(size)
+    for factor, unit in ((GiB, "GiB"), (MiB, "MiB"), (KiB, "KiB")):
+        if magnitude >= factor:
+            return f"{size / factor:.2f} {unit}"
+    return f"{size} B"
+
+
+def format_duration(duration_ns: int) -> str:
+    """Return a duration in nanoseconds as people read it: ns, us, ms or s.
+
+    Examples
+    --------
+    >>> format_duration(12_000_000), format_duration(1_500), format_duration(7)
+    ('12.0 ms', '1.5 us', '7 ns')
+    """
+    for factor, unit in ((10**9, "s"), (10**6, "ms"), (10**3, "us")):
+        if abs(duration_ns) >= factor:
+            return f"{duration_ns / factor:.1f} {unit}"
+    return f"{duration_ns} ns"
