@@ -1,0 +1,76 @@
+"""What every command prints: one JSON object, or text for people; never both on stdout."""
+
+import json
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from planner.errors import ArenaError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+__all__ = ["console", "emit_error", "emit_json", "progress", "table", "warn"]
+
+
+def emit_json(value: Mapping[str, object]) -> None:
+    """Print one JSON object on stdout."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def emit_error(error: BaseException, *, as_json: bool) -> None:
+    """Print what went wrong: one line on stderr, and the JSON object where one was asked for."""
+    message = " ".join(str(error).split()) or type(error).__name__
+    fault = error.fault if isinstance(error, ArenaError) else "the caller"
+    sys.stderr.write(f"error ({fault}): {message}\n")
+    if as_json:
+        emit_json({"error": {"message": message, "fault": fault, "type": type(error).__name__}})
+
+
+def warn(messages: Iterable[str]) -> None:
+    """Print warnings on stderr, one line each."""
+    for message in messages:
+        sys.stderr.write(f"warning: {message}\n")
+
+
+def console() -> "Console":
+    """Return the console for stdout: 80 columns when it is no terminal; NO_COLOR is respected."""
+    from rich.console import Console
+
+    width = None if sys.stdout.isatty() else int(os.environ.get("COLUMNS", "80"))
+    return Console(width=width, highlight=False, markup=False, soft_wrap=False)
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: Sequence[int]) -> None:
+    """Print a table; `numbers` are the positions of right-aligned columns."""
+    from rich import box
+    from rich.table import Table
+
+    view = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for index, name in enumerate(columns):
+        view.add_column(
+            name,
+            justify="right" if index in numbers else "left",
+            no_wrap=index in numbers,
+            overflow="fold",
+        )
+    for row in rows:
+        view.add_row(*row)
+    console().print(view)
+
+
+@contextmanager
+def progress(label: str) -> Iterator[Any]:
+    """Yield a callback (done, total) that draws a bar on stderr when that is a terminal."""
+    if not sys.stderr.isatty():
+        yield lambda _done, _total: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(label, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -1,0 +1,202 @@
+"""A plan becomes loaded models at its pointers, or everything is undone and the error says why.
+
+    compare sizes ── reserve work, weights ── load largest first ── ... ── unload ── free
+
+All loads happen before the first execution: a load rewrites the weights of its sharers with the
+same bytes, which is not documented as safe beside a running execution (docs/loading.md).
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+from arena.device.base import (
+    Device,
+    DeviceRange,
+    LoadOptions,
+    ModelDescription,
+    ModelHandle,
+    ModelSource,
+)
+from arena.errors import DeviceError, LoadError
+from arena.memory import Arena, reserve
+from planner.errors import PlanError
+from planner.model import InstanceId, ModelId
+from planner.plan import Instance, Plan
+
+__all__ = ["LoadedFleet", "LoadedInstance", "load_plan"]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedInstance:
+    """One instance on the device."""
+
+    instance: Instance
+    handle: ModelHandle
+    description: ModelDescription
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedFleet:
+    """Every instance of a plan on one device, and the arena that holds them.
+
+    Attributes
+    ----------
+    instances : mapping of InstanceId to LoadedInstance
+        In the order in which they were loaded.
+    """
+
+    device: Device
+    arena: Arena
+    instances: Mapping[InstanceId, LoadedInstance]
+
+    def unload(self) -> None:
+        """Unload every instance, the last one first, then free the arena.
+
+        Goes on where a call fails, so that as little as possible stays behind.
+
+        Raises
+        ------
+        DeviceError
+            Names what could not be given back.
+        """
+        failures = _undo(self.device, self.arena, list(self.instances.values()))
+        if failures:
+            raise DeviceError("unloading left something behind: " + "; ".join(failures))
+
+
+def load_plan(
+    plan: Plan,
+    device: Device,
+    sources: Mapping[ModelId, ModelSource],
+    *,
+    options: LoadOptions | None = None,
+    on_loaded: Callable[[LoadedInstance], None] | None = None,
+) -> LoadedFleet:
+    """Load every instance of `plan` on `device`, at its planned pointers.
+
+    Parameters
+    ----------
+    plan : Plan
+        Already judged; its model files already compared with their digests.
+    device : Device
+        Open.
+    sources : mapping of ModelId to ModelSource
+        Every used model.
+    options : LoadOptions
+        For all loads.
+    on_loaded : callable
+        Called after each load, for progress and measurements.
+
+    Returns
+    -------
+    LoadedFleet
+
+    Raises
+    ------
+    PlanError
+        The device's rules or a model's sizes differ from the plan. Nothing was loaded.
+    LoadError
+        A reservation or a load failed: says which instance, which pointers, which code and what was
+        undone. Nothing stays behind unless the message says so.
+    """
+    _compare_rules(plan, device)
+    _compare_sizes(plan, device, sources)
+    arena = reserve(plan, device)
+    loaded: dict[InstanceId, LoadedInstance] = {}
+    try:
+        for instance in sorted(
+            plan.instances, key=lambda row: (-row.weight_bytes, -row.work_bytes, row.id)
+        ):
+            item = _load(instance, device, arena, sources[instance.model], options or LoadOptions())
+            loaded[instance.id] = item
+            if on_loaded is not None:
+                on_loaded(item)
+    except DeviceError as error:
+        undone = f"{len(loaded)} of {len(plan.instances)} instances were loaded and "
+        failures = _undo(device, arena, list(loaded.values()))
+        left = f"not all could be undone: {'; '.join(failures)}" if failures else "have been undone"
+        raise LoadError(f"{error}; {undone}{left}", call=error.call, code=error.code) from error
+    except BaseException:
+        _undo(device, arena, list(loaded.values()))
+        raise
+    return LoadedFleet(device, arena, loaded)
+
+
+def _compare_rules(plan: Plan, device: Device) -> None:
+    if plan.rule.align_bytes % device.align_bytes:
+        raise PlanError(
+            f"regions of the plan start at multiples of {plan.rule.align_bytes} bytes, device "
+            f"{device.name!r} wants {device.align_bytes}: plan again for this device"
+        )
+    if plan.page_bytes != device.page_bytes:
+        raise PlanError(
+            f"the plan rounds reservations to pages of {plan.page_bytes} bytes, device "
+            f"{device.name!r} has pages of {device.page_bytes}: plan again for this device"
+        )
+
+
+def _compare_sizes(plan: Plan, device: Device, sources: Mapping[ModelId, ModelSource]) -> None:
+    for model, size in plan.sizes:
+        work_bytes, weight_bytes = device.query_size(sources[model])
+        if (work_bytes, weight_bytes) != (size.work_bytes, size.weight_bytes):
+            raise PlanError(
+                f"model {model!r}: device {device.name!r} wants {work_bytes} bytes of work and "
+                f"{weight_bytes} of weights, the plan has {size.work_bytes} and "
+                f"{size.weight_bytes}: plan again with this file"
+            )
+
+
+def _load(
+    instance: Instance, device: Device, arena: Arena, source: ModelSource, options: LoadOptions
+) -> LoadedInstance:
+    work, weights = arena.work_of(instance), arena.weights_of(instance)
+    try:
+        handle = device.load(source, work=work, weights=weights, options=options)
+        try:
+            return LoadedInstance(instance, handle, device.describe(handle))
+        except DeviceError:
+            device.unload(handle)
+            raise
+    except DeviceError as error:
+        raise DeviceError(
+            f"instance {instance.id!r}: load failed with {error.code} at work {_place(work)}, "
+            f"weights {_place(weights)}: {error}",
+            call=error.call,
+            code=error.code,
+        ) from error
+
+
+def _place(memory: DeviceRange | None) -> str:
+    return "system-managed" if memory is None else str(memory)
+
+
+def _undo(device: Device, arena: Arena, loaded: list[LoadedInstance]) -> list[str]:
+    """Unload and free all there is, last first; return what failed.
+
+    Each call is tried twice: a transient failure must not strand memory. Reservations under a model
+    that stays loaded are not freed: the device could still use them.
+    """
+    failures = []
+    for item in reversed(loaded):
+        if error := _failure(device.unload, item.handle):
+            failures.append(f"instance {item.instance.id!r} stays loaded: {error}")
+    if failures:
+        return [*failures, "so the reservations stay as well"]
+    for memory in (arena.weights, arena.work):
+        if memory is not None and (error := _failure(device.free, memory)):
+            failures.append(f"reservation {memory} stays: {error}")
+    return failures
+
+
+def _failure(call: Callable[[T], None], argument: T) -> DeviceError | None:
+    for _ in range(2):
+        try:
+            call(argument)
+        except DeviceError as error:
+            failure = error
+        else:
+            return None
+    return failure

@@ -1,0 +1,82 @@
+"""The arena of a plan on one device: one reservation for work, one for weights, frozen once open.
+
+Regions are slices of the two reservations at the plan's offsets. Nothing is allocated or moved
+after `reserve`; what lies outside the arena belongs to the device.
+"""
+
+from dataclasses import dataclass
+
+from arena.device.base import Device, DeviceRange
+from arena.errors import DeviceError
+from planner.plan import Instance, Plan
+from planner.units import format_bytes
+
+__all__ = ["Arena", "reserve"]
+
+
+@dataclass(frozen=True, slots=True)
+class Arena:
+    """Both reservations of a plan; None where the plan needs no bytes of that kind."""
+
+    work: DeviceRange | None
+    weights: DeviceRange | None
+
+    def work_of(self, instance: Instance) -> DeviceRange | None:
+        """Return the work region of an instance, exactly as long as load wants it."""
+        return _slice(self.work, instance.work_offset, instance.work_bytes)
+
+    def weights_of(self, instance: Instance) -> DeviceRange | None:
+        """Return the weight region of an instance; sharers get the same range."""
+        return _slice(self.weights, instance.weight_offset, instance.weight_bytes)
+
+
+def reserve(plan: Plan, device: Device) -> Arena:
+    """Reserve work and weights of `plan` on `device`, one block each, and clear the work block.
+
+    The vendor advises to clear work memory once, since only memory that the device allocates itself
+    for a model is cleared by it.
+
+    Raises
+    ------
+    DeviceError
+        The device cannot give a block that large; says what it can give. Nothing stays reserved.
+    """
+    work = _reserve(device, plan.height_bytes, "work")
+    try:
+        weights = _reserve(device, plan.weight_bytes, "weights")
+        try:
+            if work is not None:
+                device.fill(work, 0)
+        except DeviceError:
+            if weights is not None:
+                device.free(weights)
+            raise
+    except DeviceError:
+        if work is not None:
+            device.free(work)
+        raise
+    return Arena(work, weights)
+
+
+def _reserve(device: Device, size_bytes: int, what: str) -> DeviceRange | None:
+    if size_bytes == 0:
+        return None
+    try:
+        return device.alloc(size_bytes)
+    except DeviceError as error:
+        free = device.memory_info().free_bytes
+        raise DeviceError(
+            f"reservation of {size_bytes} bytes ({format_bytes(size_bytes)}) for {what} in one "
+            f"block refused by device {device.name!r}, which has {free} bytes "
+            f"({format_bytes(free)}) free: {error}; free memory on the device, lower the fleet's "
+            "demand, or plan with --memory to see what fits",
+            call=error.call,
+            code=error.code,
+        ) from error
+
+
+def _slice(block: DeviceRange | None, offset: int | None, size_bytes: int) -> DeviceRange | None:
+    if block is None or offset is None:
+        return None
+    assert offset + size_bytes <= block.size_bytes, "the judge lets no region leave its reservation"
+    return DeviceRange(block.pointer + offset, size_bytes)
