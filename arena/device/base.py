@@ -56,10 +56,10 @@ class DeviceRange:
         return f"[{self.pointer:#x}, {self.pointer + self.size_bytes:#x})"
 
 
-HostBuffer: TypeAlias = "bytes | bytearray | memoryview"
+HostBuffer: TypeAlias = bytes | bytearray | memoryview
 """C-contiguous host memory; numpy arrays pass as memoryviews of themselves."""
 
-Argument: TypeAlias = "HostBuffer | DeviceRange"
+Argument: TypeAlias = HostBuffer | DeviceRange
 
 
 @dataclass(frozen=True, slots=True)
