@@ -5,7 +5,7 @@ from enum import StrEnum
 from typing import Final, NewType
 
 from planner.errors import SpecError
-from planner.units import BYTES_MAX, MiB, align_up
+from planner.units import BYTES_MAX, KiB, MiB, align_up
 
 __all__ = [
     "DEFAULT_RULE",
@@ -17,6 +17,7 @@ __all__ = [
     "ModelSize",
     "RegionRule",
     "TensorSpec",
+    "page_rounded",
 ]
 
 ModelId = NewType("ModelId", str)
@@ -25,6 +26,23 @@ InstanceId = NewType("InstanceId", str)
 
 PAGE_BYTES: Final = 2 * MiB
 """Reservations round up to huge pages of 2 MiB (vendor: aclrtMalloc, HUGE_FIRST above 1 MiB)."""
+
+
+SMALL_PAGE_BYTES: Final = 4 * KiB
+SMALL_ALLOCATION_MAX: Final = 1 * MiB
+"""Allocations up to this size come from pages of 4 KiB (vendor: aclrtMalloc, HUGE_FIRST)."""
+
+
+def page_rounded(size_bytes: int) -> int:
+    """Return what one allocation of `size_bytes` (>= 0) takes from the device, in its pages.
+
+    Examples
+    --------
+    >>> page_rounded(0), page_rounded(5000), page_rounded(3 * MiB)
+    (0, 8192, 4194304)
+    """
+    small = size_bytes <= SMALL_ALLOCATION_MAX
+    return align_up(size_bytes, SMALL_PAGE_BYTES if small else PAGE_BYTES)
 
 
 class BufferKind(StrEnum):
@@ -116,6 +134,8 @@ class ModelSize:
         Streams that one loaded instance takes from the device.
     inputs, outputs : tuple of TensorSpec
         Empty where the file does not tell.
+    io_bytes : int
+        Device memory that the inputs and outputs of one instance take; 0 where they stay on the host.
     gears : str
         Not empty: the model wants a choice of batch, size or dims before each execution; says
         which.
@@ -129,6 +149,7 @@ class ModelSize:
     stream_count: int = 0
     inputs: tuple[TensorSpec, ...] = ()
     outputs: tuple[TensorSpec, ...] = ()
+    io_bytes: int = 0
     gears: str = ""
 
     def __post_init__(self) -> None:
