@@ -34,14 +34,19 @@ class DeviceError(ArenaError):
         The call that failed, such as ``acl.mdl.load_from_file_with_mem``.
     code : int
         The device's return code; 0 where it gave none.
+    unsettled : bool
+        Whether an execution may still be running, so that its memory must not be used again.
     """
 
     fault = "the device"
 
-    def __init__(self, message: str, *, call: str = "", code: int = 0) -> None:
+    def __init__(
+        self, message: str, *, call: str = "", code: int = 0, unsettled: bool = False
+    ) -> None:
         super().__init__(message)
         self.call = call
         self.code = code
+        self.unsettled = unsettled
 
 
 class LoadError(DeviceError):
