@@ -10,12 +10,13 @@
 Nothing here solves or judges: see `solvers`, `bounds` and `validator`.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Self
 
 from planner.errors import SpecError
+from planner.masks import mask_indices
 from planner.units import BYTES_MAX
 
 __all__ = ["Assignment", "Bound", "Problem", "SolveStatus", "mask_indices"]
@@ -196,17 +197,3 @@ class Assignment:
     def of_mapping(cls, offsets: Mapping[int, int], n: int) -> Self:
         """Return the assignment of buffers 0 to n - 1 from index -> offset."""
         return cls(tuple(offsets[i] for i in range(n)))
-
-
-def mask_indices(mask: int) -> Iterator[int]:
-    """Yield the positions of the set bits of `mask` (>= 0), ascending.
-
-    Examples
-    --------
-    >>> list(mask_indices(0b1011))
-    [0, 1, 3]
-    """
-    while mask:
-        low = mask & -mask
-        yield low.bit_length() - 1
-        mask ^= low

@@ -1,0 +1,159 @@
+"""Slow, plain truth about the order of a fleet: play every legal interleaving and look.
+
+The rules are played as docs/design.md section 2 states them, on start and end events: a step starts
+when everything before it is over and nobody holds one of its locks; it may run several times, or be
+skipped; frame t + d starts when frame t has ended. Nothing is taken from the rooms under test.
+"""
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+
+from planner.fleet import FleetSpec, instance_id
+
+__all__ = ["Play", "heaviest_clique_weight", "heaviest_unordered_weight", "play"]
+
+Key = tuple[str, int, str, int]
+"""Pipeline, channel, step, frame."""
+Edge = tuple[str, str, str, int, int | None]
+"""Pipeline, first step, second step, frames between, channel or None for all."""
+
+
+@dataclass(frozen=True)
+class Play:
+    """What was seen over all interleavings, and what was found before each execution by walking."""
+
+    keys: tuple[Key, ...]
+    instances: dict[Key, str]
+    overlaps: frozenset[frozenset[Key]]
+    before: dict[Key, frozenset[Key]]
+
+    def conflicts(self) -> set[frozenset[str]]:
+        """Return the pairs of different instances that were seen running at the same time."""
+        pairs = (frozenset(self.instances[key] for key in pair) for pair in self.overlaps)
+        return {pair for pair in pairs if len(pair) == 2}
+
+
+def play(
+    spec: FleetSpec,
+    order: Iterable[Edge] = (),
+    exclusive: Collection[tuple[str, str]] = (),
+    *,
+    frames_more: int = 0,
+) -> Play:
+    """Play every interleaving of d + 1 frames and `frames_more`; 14 executions are plenty."""
+    keys: list[Key] = []
+    instances: dict[Key, str] = {}
+    locks: dict[Key, set[str]] = {}
+    direct: dict[Key, set[Key]] = {}
+    gates: dict[Key, set[Key]] = {}
+    for pipeline in spec.pipelines:
+        d = pipeline.frames_in_flight
+        for channel in range(pipeline.channels):
+            for frame in range(d + 1 + frames_more):
+                for step in pipeline.steps:
+                    key = (pipeline.id, channel, step.id, frame)
+                    lane = step.lane.replace("{channel}", str(channel))
+                    instance = instance_id(step.model, lane)
+                    keys.append(key)
+                    instances[key] = instance
+                    locks[key] = {lane} | {
+                        name.replace("{channel}", str(channel)) for name in step.locks
+                    }
+                    locks[key] |= {f"exclusive {pair}" for pair in exclusive if instance in pair}
+                    direct[key] = {(pipeline.id, channel, name, frame) for name in step.after}
+                    for name, first, second, lag, where in order:
+                        if (name, second) == (pipeline.id, step.id) and where in (None, channel):
+                            direct[key].add((pipeline.id, channel, first, frame - lag))
+                    # Frames are numbered as they start, so all up to t - d have ended by then.
+                    gates[key] = {
+                        (pipeline.id, channel, other.id, ended)
+                        for other in pipeline.steps
+                        for ended in range(frame - d + 1)
+                    }
+    # Executions of frames before the first are over.
+    direct = {key: (direct[key] | gates[key]) & set(keys) for key in keys}
+    before = {key: _walk(direct, key) for key in keys}
+    return Play(tuple(keys), instances, _explore(keys, locks, before, gates), before)
+
+
+def _walk(direct: dict[Key, set[Key]], key: Key) -> frozenset[Key]:
+    seen: set[Key] = set()
+    todo = list(direct[key])
+    while todo:
+        node = todo.pop()
+        if node not in seen:
+            seen.add(node)
+            todo.extend(direct[node])
+    return frozenset(seen)
+
+
+def _explore(
+    keys: list[Key],
+    locks: dict[Key, set[str]],
+    before: dict[Key, frozenset[Key]],
+    gates: dict[Key, set[Key]],
+) -> frozenset[frozenset[Key]]:
+    bit = {key: 1 << position for position, key in enumerate(keys)}
+    needs = [sum(bit[other] for other in before[key]) for key in keys]
+    opens = [sum(bit[other] for other in gates[key]) for key in keys]
+    excludes = [sum(bit[other] for other in keys if locks[key] & locks[other]) for key in keys]
+    together = [0] * len(keys)
+    seen = {(0, 0)}
+    todo = [(0, 0)]
+    while todo:
+        over, running = todo.pop()
+        moves = []
+        for position in range(len(keys)):
+            me = 1 << position
+            if running & me:
+                together[position] |= running
+                moves.append((over, running ^ me))  # ends, and may run again
+                moves.append((over | me, running ^ me))  # ends for good
+            elif not over & me and not opens[position] & ~over:
+                moves.append((over | me, running))  # is skipped
+                if not needs[position] & ~over and not excludes[position] & running:
+                    moves.append((over, running | me))  # starts
+        for state in moves:
+            if state not in seen:
+                seen.add(state)
+                todo.append(state)
+    return frozenset(
+        frozenset((keys[i], keys[j]))
+        for i in range(len(keys))
+        for j in range(i)
+        if together[i] >> j & 1
+    )
+
+
+def heaviest_clique_weight(masks: Collection[int], sizes: Collection[int]) -> int:
+    """Return the weight of the heaviest clique by trying every subset; at most some 14 vertices."""
+    masks, sizes = tuple(masks), tuple(sizes)
+    best = 0
+    for subset in range(1 << len(masks)):
+        members = [i for i in range(len(masks)) if subset >> i & 1]
+        if all(masks[i] >> j & 1 for i in members for j in members if i != j):
+            best = max(best, sum(sizes[i] for i in members))
+    return best
+
+
+def heaviest_unordered_weight(sizes: Collection[int], edges: Collection[tuple[int, int]]) -> int:
+    """Return the weight of the heaviest antichain by trying every subset of a small DAG."""
+    n = len(sizes)
+    direct: dict[int, set[int]] = {i: set() for i in range(n)}
+    for first, second in edges:
+        direct[first].add(second)
+    reach = []
+    for i in range(n):
+        seen: set[int] = set()
+        todo = list(direct[i])
+        while todo:
+            j = todo.pop()
+            if j not in seen:
+                seen.add(j)
+                todo.extend(direct[j])
+        reach.append(seen)
+    masks = [
+        sum(1 << j for j in range(n) if j != i and j not in reach[i] and i not in reach[j])
+        for i in range(n)
+    ]
+    return heaviest_clique_weight(masks, sizes)
