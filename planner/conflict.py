@@ -338,12 +338,15 @@ def _overlaps_inside(ours: _Places, theirs: _Places) -> Iterator[tuple[Execution
 
 
 def _overlaps_across(ours: _Places, theirs: _Places) -> Iterator[tuple[Execution, Execution]]:
-    for (locks, here), (other_locks, there) in product(
-        _by_locks(ours).items(), _by_locks(theirs).items()
-    ):
-        for (channel, i), (other, j) in product(here, there):
-            if channel is not other and locks.isdisjoint(other_locks):
-                yield channel.execution(i), other.execution(j)
+    return (
+        (channel.execution(i), other.execution(j))
+        for (locks, here), (other_locks, there) in product(
+            _by_locks(ours).items(), _by_locks(theirs).items()
+        )
+        if locks.isdisjoint(other_locks)
+        for (channel, i), (other, j) in product(here, there)
+        if channel is not other
+    )
 
 
 def _ordered_inside(ours: _Places, theirs: _Places) -> tuple[Execution, Execution] | None:
