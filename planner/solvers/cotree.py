@@ -1,0 +1,283 @@
+"""A problem taken apart into kernels, and its assignment put together again. All of it exact.
+
+    whole = join ─┬─ union ─┬─ leaf          height of a union: the highest child
+                  │         └─ leaf          height of a join: the sum of its children
+                  └─ thinned ── thinned ── leaf
+                     dominated  set aside    each gives its buffers a place when put together
+
+Splitting and dominance come from `mask_graph`; this room adds peeling, the flow of targets down to
+the leaves and of bounds, heights and offsets up again. How a leaf is solved is not its business.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from planner.bounds.clique import clique_weight, heaviest_clique_within
+from planner.mask_graph import Part, Shape, nonempty_mask, take_apart
+from planner.problem import Assignment, Bound, Problem, mask_indices
+from planner.solvers.peeling import peel
+from planner.solvers.starts import lowest_start
+
+__all__ = ["Cotree", "Leaf"]
+
+
+@dataclass(slots=True)
+class Leaf:
+    """A kernel: a part that nothing reduces further, with the best that is known of it.
+
+    Attributes
+    ----------
+    problem : Problem
+        The kernel on its own, m buffers.
+    indices : tuple of int, length m
+        Its buffers in the whole, ascending.
+    bound : Bound
+        Proven for the kernel; the witness by indices of the whole.
+    floor_bytes : int
+        A height of the kernel that there is no use in going below.
+    assignment : Assignment or None
+        The lowest found so far, by indices of the kernel; of height `height_bytes`.
+    solver : str
+        Who found it.
+    """
+
+    problem: Problem
+    indices: tuple[int, ...]
+    bound: Bound
+    floor_bytes: int
+    assignment: Assignment | None = None
+    height_bytes: int | None = None
+    solver: str = ""
+
+    def offer(self, assignment: Assignment | None, solver: str) -> bool:
+        """Keep `assignment` if it is the lowest so far, and return whether it is."""
+        if assignment is None:
+            return False
+        height = assignment.height_bytes(self.problem)
+        if self.height_bytes is not None and height >= self.height_bytes:
+            return False
+        self.assignment, self.height_bytes, self.solver = assignment, height, solver
+        return True
+
+    def raise_bound(self, lower_bound_bytes: int) -> None:
+        """Note that a search has proven that nothing lower exists."""
+        if lower_bound_bytes > self.bound.lower_bound_bytes:
+            self.bound = Bound(lower_bound_bytes)
+
+
+@dataclass(slots=True)
+class _Node:
+    """A part with what this room knows of it beyond the graph."""
+
+    part: Part
+    bound: Bound = field(default_factory=lambda: Bound(0))
+    floor: int = 0
+    """A height that there is no use in going below."""
+    peeled: list[int] = field(default_factory=list)
+    leaf: Leaf | None = None
+
+
+class Cotree:
+    """The kernels of a problem, and how they make up the whole.
+
+    Parameters
+    ----------
+    problem : Problem
+        n buffers; alignments, pins and blocks keep parts from being stacked, no more.
+    masks : sequence of int, length n
+        Its conflicts.
+    bound : Bound
+        A bound that is already known; peeling uses it.
+    nodes_max : int
+        Search nodes for the heaviest clique of each kernel.
+    """
+
+    def __init__(
+        self, problem: Problem, masks: Sequence[int], bound: Bound, nodes_max: int
+    ) -> None:
+        self._problem, self._masks, self._known, self._nodes_max = problem, masks, bound, nodes_max
+        self._nodes: list[_Node] = []
+        self._pinned = sum(1 << i for i, _ in problem.pins)
+        self._can_stack = not (problem.alignments or problem.pins or problem.blocks)
+        # What is peeled off a leaf leaves a kernel that may split again, until nothing does.
+        todo: list[tuple[_Node | None, int, int]] = [
+            (None, nonempty_mask(problem.sizes), bound.lower_bound_bytes)
+        ]
+        while todo:
+            todo += self._grow(*todo.pop())
+
+    def _grow(
+        self, parent: _Node | None, alive: int, floor: int
+    ) -> list[tuple[_Node | None, int, int]]:
+        """Append the parts of `alive` below `parent`; return what is left of leaves that peel."""
+        first = len(self._nodes)
+        if parent is not None:
+            parent.part.children = [first]
+        for part in take_apart(
+            self._masks,
+            self._problem.sizes,
+            alive,
+            alignments=self._problem.alignments,
+            pinned=self._pinned,
+            with_joins=self._can_stack,
+        ):
+            part.children = [first + child for child in part.children]
+            self._nodes.append(_Node(part))
+        new = self._nodes[first:]
+        for node in reversed(new):
+            node.bound = self._bound_of(node) if node.part.children else self._clique(node.part)
+        new[0].floor = max(floor, new[0].bound.lower_bound_bytes)
+        for node in new:
+            for child in (self._nodes[k] for k in node.part.children):
+                joined = node.part.shape is Shape.JOIN
+                child.floor = child.bound.lower_bound_bytes if joined else node.floor
+        kernels: list[tuple[_Node | None, int, int]] = []
+        for node in new:
+            if node.part.shape is Shape.LEAF:
+                node.peeled = peel(self._problem, self._masks, node.part.alive, node.floor)
+                if node.peeled:
+                    node.part.shape = Shape.THINNED
+                    kernel = node.part.alive & ~sum(1 << i for i in node.peeled)
+                    kernels.append((node, kernel, node.floor))
+                else:
+                    node.leaf = self._leaf(node)
+        return kernels
+
+    def _clique(self, part: Part) -> Bound:
+        """Return the heaviest clique or the highest pinned end of a part."""
+        clique = heaviest_clique_within(
+            self._masks, self._problem.sizes, part.alive, self._nodes_max
+        )
+        bound = Bound(clique_weight(self._problem.sizes, clique), tuple(mask_indices(clique)))
+        for i, offset in self._problem.pins:
+            end = offset + self._problem.sizes[i]
+            if part.alive >> i & 1 and end > bound.lower_bound_bytes:
+                bound = Bound(end, (i,))
+        return bound
+
+    def _leaf(self, node: _Node) -> Leaf:
+        indices = tuple(mask_indices(node.part.alive))
+        place = {i: k for k, i in enumerate(indices)}
+        whole = self._problem
+        masks = lifetimes = None
+        if whole.lifetimes is not None:
+            lifetimes = tuple(whole.lifetimes[i] for i in indices)
+        else:
+            masks = tuple(_restrict(self._masks[i], indices) for i in indices)
+        problem = Problem(
+            sizes=tuple(whole.sizes[i] for i in indices),
+            conflict_masks=masks,
+            lifetimes=lifetimes,
+            alignments=tuple(whole.alignment(i) for i in indices) if whole.alignments else (),
+            pins=tuple((place[i], offset) for i, offset in whole.pins if i in place),
+            blocks=whole.blocks,
+        )
+        return Leaf(problem, indices, node.bound, node.floor)
+
+    @property
+    def leaves(self) -> list[Leaf]:
+        """Every kernel, in the order of the parts."""
+        return [node.leaf for node in self._nodes if node.leaf is not None]
+
+    def _bound_of(self, node: _Node) -> Bound:
+        """Return the bound of a node from those of its children, or from its leaf."""
+        if node.leaf is not None:
+            return node.leaf.bound
+        bounds = [self._nodes[k].bound for k in node.part.children]
+        if node.part.shape is Shape.JOIN:
+            witness = sorted(i for bound in bounds for i in bound.witness)
+            proven = all(bound.witness for bound in bounds if bound.lower_bound_bytes)
+            total = sum(bound.lower_bound_bytes for bound in bounds)
+            return Bound(total, tuple(witness) if proven else ())
+        # Of a peeled leaf the clique may have lost members to peeling: its own bound still counts.
+        return max([node.bound, *bounds], key=lambda bound: bound.lower_bound_bytes)
+
+    def bound(self) -> Bound:
+        """Return the best bound of the whole: from the leaves, or the one known before."""
+        for node in reversed(self._nodes):
+            node.bound = self._bound_of(node)
+        return max(self._nodes[0].bound, self._known, key=lambda bound: bound.lower_bound_bytes)
+
+    def _heights(self) -> list[int | None]:
+        heights: list[int | None] = [None] * len(self._nodes)
+        for k in reversed(range(len(self._nodes))):
+            node = self._nodes[k]
+            if node.leaf is not None:
+                heights[k] = node.leaf.height_bytes
+                continue
+            inner = [heights[child] for child in node.part.children]
+            known = [height for height in inner if height is not None]
+            if len(known) == len(inner):
+                total = sum(known) if node.part.shape is Shape.JOIN else max(known)
+                heights[k] = max(total, node.floor) if node.peeled else total
+        return heights
+
+    def open_leaves(self, target_bytes: int) -> list[tuple[Leaf, int]]:
+        """Return the leaves that keep the whole above the target, each with its own target.
+
+        A leaf at its target is low enough for now: in a union only the highest child counts, in a
+        join it is enough that the sum comes down.
+        """
+        heights = self._heights()
+        targets = [0] * len(self._nodes)
+        targets[0] = target_bytes
+        found = []
+        for k, node in enumerate(self._nodes):
+            height, target = heights[k], targets[k]
+            if node.leaf is not None:
+                lowest = max(target, node.leaf.bound.lower_bound_bytes)
+                if height is None or height > lowest:
+                    found.append((node.leaf, lowest))
+            for child in node.part.children:
+                slack = 0
+                if node.part.shape is Shape.JOIN:
+                    assert height is not None
+                    slack = height - (heights[child] or 0)
+                targets[child] = target - slack
+        return found
+
+    def assignment(self) -> Assignment | None:
+        """Return the whole put together from the leaves; None while one of them has nothing."""
+        heights = self._heights()
+        if heights[0] is None:
+            return None
+        bases = [0] * len(self._nodes)
+        pins = dict(self._problem.pins)
+        offsets = [pins.get(i, 0) for i in range(self._problem.n)]
+        for k, node in enumerate(self._nodes):
+            base = bases[k]
+            for child in node.part.children:
+                bases[child] = base
+                if node.part.shape is Shape.JOIN:
+                    base += heights[child] or 0
+            if node.leaf is not None and node.leaf.assignment is not None:
+                for i, offset in zip(node.leaf.indices, node.leaf.assignment.offsets, strict=True):
+                    offsets[i] = base + offset
+        for k in reversed(range(len(self._nodes))):
+            part = self._nodes[k].part
+            for i, j in part.dominated.items():
+                offsets[i] = offsets[j]
+            present = part.alive & ~sum(1 << i for i in self._nodes[k].peeled)
+            for i in reversed(self._nodes[k].peeled):
+                offsets[i] = self._lowest_gap(i, present, offsets, bases[k])
+                present |= 1 << i
+        return Assignment(tuple(offsets))
+
+    def _lowest_gap(self, i: int, present: int, offsets: Sequence[int], base: int) -> int:
+        sizes = self._problem.sizes
+        placed = sorted((offsets[j], sizes[j]) for j in mask_indices(self._masks[i] & present))
+        cursor = lowest_start(self._problem, i, base)
+        for start, size in placed:
+            assert cursor is not None, "a peeled buffer always finds room"
+            if start >= cursor + sizes[i]:
+                break
+            if start + size > cursor:
+                cursor = lowest_start(self._problem, i, start + size)
+        assert cursor is not None, "a peeled buffer always finds room"
+        return cursor
+
+
+def _restrict(mask: int, indices: Sequence[int]) -> int:
+    """Return the mask over `indices` alone, renumbered."""
+    digits = bin(mask)[:1:-1].ljust(indices[-1] + 1, "0")
+    return int("".join([digits[i] for i in reversed(indices)]), 2)

@@ -1,0 +1,243 @@
+"""The story of a solution: divide, take apart, closed forms, greedy, search, put together.
+
+    problem ─► granule ─► cotree ─► each kernel: closed form, else greedy ─► whole
+                                        └► while the whole is above its bound: search ─┘
+
+Cheap and certain ideas come first; the whole stops as soon as its height equals the bound. Every
+idea lives in a file of its own; here is only their order.
+"""
+
+from collections.abc import Callable, Sequence
+from itertools import combinations
+from typing import Final
+
+from planner.mask_graph import conflict_masks
+from planner.problem import Assignment, Bound, Problem, SolveStatus
+from planner.solvers import exhaustive, first_fit, transitive
+from planner.solvers.by_group import stack_groups
+from planner.solvers.cotree import Cotree, Leaf
+from planner.solvers.granule import bound_in_bytes, divide, multiply
+from planner.solvers.solution import Solution, SolveOptions
+from planner.solvers.starts import lowest_start
+from planner.units import BYTES_MAX
+
+__all__ = ["Report", "solve"]
+
+_DEFAULTS: Final = SolveOptions()
+
+Report = Callable[[int | None, int], None]
+"""Called with (height, lower bound) in bytes whenever one of them has improved."""
+
+
+def solve(
+    problem: Problem,
+    options: SolveOptions = _DEFAULTS,
+    *,
+    bound: Bound | None = None,
+    groups: Sequence[int] | None = None,
+    report: Report | None = None,
+    should_stop: Callable[[], bool] | None = None,
+) -> Solution:
+    """Return the lowest assignment found for `problem`, and what is proven of it.
+
+    Parameters
+    ----------
+    problem : Problem
+        n buffers; any conflicts, alignments, pins, blocks and capacity.
+    options : SolveOptions
+    bound : Bound or None
+        A bound that the caller has proven, perhaps better than what conflicts alone give.
+    groups : sequence of int, length n, or None
+        Buffers of one group do not conflict (the lanes of a fleet): the answer is never above one
+        maximum per group. Pinned buffers count as groups of their own below the others.
+    report : callable or None
+        Called with (height or None, bound) in bytes at every improvement.
+    should_stop : callable or None
+        Asked often; true ends the search with the best so far. This is how time comes in.
+
+    Returns
+    -------
+    Solution
+        Also after KeyboardInterrupt: the best found until then.
+
+    Raises
+    ------
+    UsageError
+        `groups` is of the wrong length or puts conflicting buffers together. Caused by the caller.
+
+    Notes
+    -----
+    Deterministic for the same arguments, unless time ends it or CP-SAT is let in by
+    `options.seconds`.
+
+    Examples
+    --------
+    >>> fleet = Problem.of_edges(sizes=[4, 2, 3], edges=[(0, 2), (1, 2)])
+    >>> found = solve(fleet)
+    >>> found.status.value, found.assignment.height_bytes(fleet), found.bound.witness
+    ('optimal', 7, (0, 2))
+    """
+    run = _Run(problem, options, report, should_stop)
+    try:
+        run.start(bound, groups)
+        run.search()
+    except KeyboardInterrupt:
+        pass  # anytime: what was found until now is the answer
+    return run.solution()
+
+
+class _Run:
+    """One call of `solve`: the problem counted in granules, and the best so far."""
+
+    def __init__(
+        self,
+        problem: Problem,
+        options: SolveOptions,
+        report: Report | None,
+        should_stop: Callable[[], bool] | None,
+    ) -> None:
+        self.problem, self.granule = divide(problem)
+        self.options, self.report = options, report
+        self.should_stop = should_stop or (lambda: False)
+        self.limit = BYTES_MAX
+        if self.problem.capacity_bytes is not None:
+            self.limit = min(self.limit, self.problem.capacity_bytes)
+        if self.problem.blocks:
+            self.limit = min(self.limit, sum(self.problem.blocks))
+        self.bound = Bound(0)
+        self.best: Assignment | None = None
+        self.height: int | None = None
+        self.solver = ""
+        self.cotree: Cotree | None = None
+        self.is_impossible = False
+
+    def target(self) -> int:
+        """Return the height that ends the run, in granules."""
+        wanted = (self.options.target_bytes or 0) // self.granule
+        return max(self.bound.lower_bound_bytes, wanted)
+
+    def is_over(self) -> bool:
+        """Return whether nothing is left to find: low enough, or proven impossible."""
+        proven = self.is_impossible or self.bound.lower_bound_bytes > self.limit
+        return proven or (self.height is not None and self.height <= self.target())
+
+    def start(self, bound: Bound | None, groups: Sequence[int] | None) -> None:
+        """Bound the problem and find a first assignment by what is quick."""
+        problem = self.problem
+        if bound is not None:
+            known = -(-bound.lower_bound_bytes // self.granule)
+            self.bound = Bound(known, bound.witness)
+        self.is_impossible = _is_contradictory(problem)
+        if self.is_impossible:
+            return
+        self._offer(
+            stack_groups(problem, range(problem.n) if groups is None else groups), "by_group"
+        )
+        self.cotree = Cotree(
+            problem, conflict_masks(problem), self.bound, self.options.clique_nodes_max
+        )
+        self._update()
+        for leaf in self.cotree.leaves:
+            if self.is_over() or self.should_stop():
+                return
+            part = None if groups is None else [groups[i] for i in leaf.indices]
+            _solve_quickly(leaf, part)
+        self._update()
+
+    def search(self) -> None:
+        """Search the kernels that keep the whole above its target, harder from round to round."""
+        for doublings in range(self.options.rounds_max):
+            if self.is_over() or self.should_stop():
+                return
+            assert self.cotree is not None
+            for leaf, _ in self.cotree.open_leaves(self.target()):
+                self._search_leaf(leaf, doublings)
+                self._update()
+                if self.is_over() or self.should_stop():
+                    return
+
+    def _search_leaf(self, leaf: Leaf, doublings: int) -> None:
+        if leaf.problem.n <= exhaustive.BUFFERS_MAX:
+            self._exhaust(leaf, self.options.nodes_max << doublings)
+
+    def _exhaust(self, leaf: Leaf, nodes_max: int) -> None:
+        """Bring a small kernel to its least height, with proof, if the nodes suffice."""
+        while leaf.height_bytes is None or leaf.height_bytes > leaf.bound.lower_bound_bytes:
+            capacity = self.limit if leaf.height_bytes is None else leaf.height_bytes - 1
+            attempt = exhaustive.fit(
+                leaf.problem, capacity, nodes_max, should_stop=self.should_stop
+            )
+            if attempt.status is SolveStatus.UNKNOWN:
+                return
+            if attempt.status is SolveStatus.INFEASIBLE:
+                leaf.raise_bound(capacity + 1)
+                self.is_impossible |= leaf.height_bytes is None
+                return
+            leaf.offer(attempt.assignment, "exhaustive")
+
+    def _offer(self, assignment: Assignment | None, solver: str) -> None:
+        if assignment is None:
+            return
+        height = assignment.height_bytes(self.problem)
+        if self.height is None or height < self.height:
+            self.best, self.height, self.solver = assignment, height, solver
+
+    def _update(self) -> None:
+        """Take over what the kernels have found, and say so if it is news."""
+        assert self.cotree is not None
+        before = self.height, self.bound.lower_bound_bytes
+        self.bound = self.cotree.bound()
+        self._offer(self.cotree.assignment(), _finder(self.cotree.leaves))
+        if self.report is not None and (self.height, self.bound.lower_bound_bytes) != before:
+            height = None if self.height is None else self.height * self.granule
+            self.report(height, self.bound.lower_bound_bytes * self.granule)
+
+    def solution(self) -> Solution:
+        bound = bound_in_bytes(self.bound, self.granule)
+        if self.is_impossible or self.bound.lower_bound_bytes > self.limit:
+            return Solution(None, bound, SolveStatus.INFEASIBLE)
+        if self.best is None or self.height is None or self.height > self.limit:
+            return Solution(None, bound, SolveStatus.UNKNOWN)
+        proven = self.height <= self.bound.lower_bound_bytes
+        status = SolveStatus.OPTIMAL if proven else SolveStatus.FEASIBLE
+        return Solution(multiply(self.best, self.granule), bound, status, self.solver)
+
+
+def _solve_quickly(leaf: Leaf, groups: Sequence[int] | None) -> None:
+    """Give a kernel its first assignment: by a closed form if there is one, else greedily."""
+    problem = leaf.problem
+    if problem.n <= 1:
+        leaf.offer(first_fit.place(problem, range(problem.n)), "cotree")
+        return
+    if not (problem.alignments or problem.pins or problem.blocks):
+        longest = transitive.solve(problem)
+        if leaf.offer(longest, "transitive"):
+            assert leaf.height_bytes is not None
+            leaf.raise_bound(leaf.height_bytes)
+            return
+    if groups is not None:
+        leaf.offer(stack_groups(problem, groups), "by_group")
+    enough = max(leaf.bound.lower_bound_bytes, leaf.floor_bytes)
+    leaf.offer(first_fit.solve(problem, enough), "first_fit")
+
+
+_RANK = ("", "cotree", "transitive", "by_group", "first_fit", "exhaustive")
+
+
+def _finder(leaves: Sequence[Leaf]) -> str:
+    """Return who did the hardest part of the work."""
+    return max((leaf.solver for leaf in leaves), key=_RANK.index, default="")
+
+
+def _is_contradictory(problem: Problem) -> bool:
+    """Return whether pins and blocks alone rule out every assignment."""
+    pins = dict(problem.pins)
+    for i, size in enumerate(problem.sizes):
+        start = lowest_start(problem, i, pins.get(i, 0)) if size else None
+        if size and (start is None or start != pins.get(i, start)):
+            return True
+    for (i, start), (j, other) in combinations(problem.pins, 2):
+        meets = start < other + problem.sizes[j] and other < start + problem.sizes[i]
+        if meets and problem.sizes[i] and problem.sizes[j] and problem.in_conflict(i, j):
+            return True
+    return False

@@ -1,0 +1,65 @@
+"""What a caller asks of the portfolio, and what it answers. Values only."""
+
+from dataclasses import dataclass
+
+from planner.problem import Assignment, Bound, SolveStatus
+
+__all__ = ["Solution", "SolveOptions"]
+
+
+@dataclass(frozen=True, slots=True)
+class SolveOptions:
+    """How hard to try. Limits are counted, so the same options give the same plan everywhere.
+
+    Attributes
+    ----------
+    nodes_max : int
+        Search nodes of the first round of branch and bound on each kernel.
+    iterations_max : int
+        Steps of the first round of local search on each kernel.
+    clique_nodes_max : int
+        Search nodes for the bound of each kernel.
+    rounds_max : int
+        Rounds of search; limits double from one to the next. 0: closed forms and greedy alone.
+    seed : int
+        Of everything random.
+    target_bytes : int or None
+        A height that is low enough to stop at; None: stop at the bound alone.
+    seconds : float or None
+        Wall-clock time that the caller allows, for solvers that count time alone (CP-SAT); None
+        leaves them out. The caller's `should_stop` is what ends the whole.
+    workers : int
+        Threads of such a solver.
+    """
+
+    nodes_max: int = 200_000
+    iterations_max: int = 20_000
+    clique_nodes_max: int = 400_000
+    rounds_max: int = 1
+    seed: int = 0
+    target_bytes: int | None = None
+    seconds: float | None = None
+    workers: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Solution:
+    """The best that was found, with what is proven of it.
+
+    Attributes
+    ----------
+    assignment : Assignment or None
+        None where nothing fits the capacity, the pins and the blocks, or nothing was found.
+    bound : Bound
+        No valid assignment is lower.
+    status : SolveStatus
+        `OPTIMAL`: the height equals the bound. `FEASIBLE`: it is above. `INFEASIBLE`: proven that
+        nothing fits. `UNKNOWN`: nothing found that fits, nothing proven.
+    solver : str
+        Who found the assignment; empty without one.
+    """
+
+    assignment: Assignment | None
+    bound: Bound
+    status: SolveStatus
+    solver: str = ""
