@@ -51,6 +51,8 @@ class Violation:
     detail: str
 
     def __str__(self) -> str:
+        if not self.buffers:
+            return f"{self.rule}: {self.detail}"
         names = " and ".join(map(str, self.buffers))
         return f"{self.rule}: buffer{'s' * (len(self.buffers) > 1)} {names}: {self.detail}"
 

@@ -16,9 +16,9 @@ from planner.mask_graph import bit_planes, conflict_masks, weigh
 from planner.problem import Assignment, Problem
 from planner.solvers.starts import lowest_start
 
-__all__ = ["Fit", "greedy_orders", "place", "solve"]
+__all__ = ["PAIRS_MAX", "Fit", "greedy_orders", "place", "solve"]
 
-_PAIRS_MAX: Final = 40_000_000
+PAIRS_MAX: Final = 40_000_000
 """Pairs looked at before no further order is tried: about 2 s."""
 
 
@@ -29,7 +29,7 @@ class Fit(StrEnum):
     BEST = "best"
 
 
-def solve(problem: Problem, bound_bytes: int) -> Assignment | None:
+def solve(problem: Problem, bound_bytes: int, pairs_max: int = PAIRS_MAX) -> Assignment | None:
     """Return the lowest of the greedy assignments; stop at the first of height `bound_bytes`.
 
     Parameters
@@ -38,6 +38,8 @@ def solve(problem: Problem, bound_bytes: int) -> Assignment | None:
         n buffers; alignments, pins and blocks are kept.
     bound_bytes : int
         A height that cannot be beaten.
+    pairs_max : int
+        Pairs that may be looked at: of large problems fewer orders are tried, two at least.
 
     Returns
     -------
@@ -47,7 +49,7 @@ def solve(problem: Problem, bound_bytes: int) -> Assignment | None:
 
     Notes
     -----
-    O(n^2) a try. Deterministic: ties by index. Of large problems fewer orders are tried.
+    O(n^2) a try. Deterministic: ties by index.
 
     Examples
     --------
@@ -57,7 +59,7 @@ def solve(problem: Problem, bound_bytes: int) -> Assignment | None:
     masks = conflict_masks(problem)
     rows = _rows(masks)
     best, best_height = None, -1
-    tries_max = max(2, _PAIRS_MAX // (problem.n * problem.n + 1))
+    tries_max = max(2, pairs_max // (problem.n * problem.n + 1))
     for tries, (order, fit) in enumerate(greedy_orders(problem, masks)):
         if tries >= tries_max:
             break

@@ -1,0 +1,114 @@
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+
+from planner.problem import Assignment, Bound, Problem, SolveStatus
+from planner.solvers import SolveOptions, solve
+from planner.validator import validate
+from tests.unit.planner.solvers.test_exhaustive import fixture
+
+RING = Problem.of_edges([2] * 5, [(i, (i + 1) % 5) for i in range(5)])
+
+
+def test_the_fixture_whose_bound_is_not_tight_is_solved_and_proven() -> None:
+    found = solve(fixture())
+    assert found.status is SolveStatus.OPTIMAL
+    assert found.assignment is not None
+    assert found.assignment.height_bytes(fixture()) == 9
+    assert found.bound == Bound(9)  # proven by search: no clique is its witness
+    assert found.solver == "first_fit"  # the lowest came first, its proof later
+
+
+def test_an_empty_problem_is_solved() -> None:
+    assert solve(Problem((), conflict_masks=())).assignment == Assignment(())
+    assert solve(Problem((0, 0), lifetimes=((0, 1), (0, 1)))).assignment == Assignment((0, 0))
+
+
+def test_one_maximum_per_group_is_never_beaten_by_the_answer() -> None:
+    groups = [0, 1, 0, 1, 2]
+    quick = solve(RING, SolveOptions(rounds_max=0), groups=groups)
+    assert quick.assignment is not None
+    assert quick.assignment.height_bytes(RING) <= 6
+
+
+def test_a_bound_of_the_caller_ends_the_search_and_is_the_answers() -> None:
+    found = solve(RING, bound=Bound(6, (0, 1)))
+    assert (found.status, found.bound) == (SolveStatus.OPTIMAL, Bound(6, (0, 1)))
+    assert solve(RING).bound == Bound(6)
+
+
+def test_a_target_is_enough() -> None:
+    found = solve(RING, SolveOptions(target_bytes=6))
+    assert found.status is SolveStatus.FEASIBLE
+    assert found.bound.lower_bound_bytes == 4
+
+
+def test_without_search_the_gap_stays_open() -> None:
+    found = solve(RING, SolveOptions(rounds_max=0))
+    assert (found.status, found.bound.lower_bound_bytes) == (SolveStatus.FEASIBLE, 4)
+    unknown = solve(replace(RING, capacity_bytes=5), SolveOptions(rounds_max=0))
+    assert (unknown.status, unknown.assignment) == (SolveStatus.UNKNOWN, None)
+    few = solve(RING, SolveOptions(nodes_max=1))
+    assert few.status is SolveStatus.FEASIBLE
+
+
+def test_a_capacity_below_the_bound_is_refused_with_proof() -> None:
+    assert solve(replace(RING, capacity_bytes=3)).status is SolveStatus.INFEASIBLE
+    assert solve(replace(RING, capacity_bytes=5)).status is SolveStatus.INFEASIBLE
+    assert solve(replace(RING, capacity_bytes=6)).status is SolveStatus.OPTIMAL
+
+
+@pytest.mark.parametrize(
+    "problem",
+    [
+        Problem((4,), conflict_masks=(0,), blocks=(3, 3)),  # no block is large enough
+        Problem((4,), conflict_masks=(0,), pins=((0, 2),), blocks=(3, 6)),  # straddles
+        Problem((4, 4), conflict_masks=(2, 1), pins=((0, 2), (1, 5))),  # share byte 5
+        Problem((4, 4), conflict_masks=(2, 1), blocks=(4, 3)),  # the second finds no room
+    ],
+)
+def test_contradictory_rules_are_infeasible(problem: Problem) -> None:
+    found = solve(problem)
+    assert (found.status, found.assignment) == (SolveStatus.INFEASIBLE, None)
+
+
+def test_a_report_tells_every_improvement_in_bytes() -> None:
+    heard: list[tuple[int | None, int]] = []
+    scaled = replace(RING, sizes=(1024,) * 5)
+    solve(scaled, report=lambda height, bound: heard.append((height, bound)))
+    assert heard[-1] == (3072, 3072)
+    assert heard == sorted(heard, key=lambda pair: (-(pair[0] or 1 << 62), pair[1]))
+
+
+def test_an_interruption_leaves_a_valid_answer() -> None:
+    def interrupt(height: int | None, bound: int) -> None:
+        raise KeyboardInterrupt
+
+    found = solve(RING, report=interrupt)
+    assert found.assignment is not None
+    assert list(validate(RING, found.assignment)) == []
+
+
+@pytest.mark.parametrize("calls", range(8))
+def test_a_stop_at_any_call_leaves_a_valid_answer(calls: int) -> None:
+    left = [calls]
+
+    def should_stop() -> bool:
+        left[0] -= 1
+        return left[0] < 0
+
+    found = solve(RING, should_stop=should_stop)
+    assert found.assignment is not None
+    assert list(validate(RING, found.assignment)) == []
+
+
+def test_a_problem_that_needs_no_search_imports_no_heavy_library() -> None:
+    code = (
+        "import sys; from planner.problem import Problem; from planner.solvers import solve;"
+        "solve(Problem.of_edges([4, 2, 3], [(0, 1), (1, 2)]));"
+        "print({'numpy', 'numba', 'ortools', 'networkx'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"

@@ -1,0 +1,34 @@
+import pytest
+
+from planner.errors import UsageError
+from planner.problem import Problem
+from planner.solvers.transitive import orient_transitively, solve
+
+
+def cycle(n: int) -> Problem:
+    return Problem.of_edges([1] * n, [(i, (i + 1) % n) for i in range(n)])
+
+
+def test_even_cycles_orient_and_odd_ones_do_not() -> None:
+    assert solve(cycle(6)) is not None
+    assert solve(cycle(5)) is None
+
+
+def test_an_orientation_gives_every_conflict_one_direction() -> None:
+    problem = cycle(6)
+    assert problem.conflict_masks is not None
+    above = orient_transitively(problem.conflict_masks)
+    assert above is not None
+    below = [sum(1 << j for j in range(6) if above[j] >> i & 1) for i in range(6)]
+    assert [a | b for a, b in zip(above, below, strict=True)] == list(problem.conflict_masks)
+    assert not any(a & b for a, b in zip(above, below, strict=True))
+
+
+def test_too_many_conflicts_are_left_alone() -> None:
+    assert solve(cycle(6), arcs_max=11) is None
+
+
+@pytest.mark.parametrize("rules", [{"alignments": (2, 2)}, {"pins": ((0, 0),)}, {"blocks": (9,)}])
+def test_alignments_pins_and_blocks_are_refused(rules: dict[str, tuple[int, ...]]) -> None:
+    with pytest.raises(UsageError, match="expected no alignments, pins and blocks"):
+        solve(Problem((1, 1), conflict_masks=(2, 1), **rules))  # type: ignore[arg-type]
