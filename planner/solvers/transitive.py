@@ -12,9 +12,10 @@ from typing import Final
 
 from planner.errors import UsageError
 from planner.mask_graph import conflict_masks
+from planner.orientation import orient_transitively
 from planner.problem import Assignment, Problem, mask_indices
 
-__all__ = ["ARCS_MAX", "orient_transitively", "solve"]
+__all__ = ["ARCS_MAX", "solve"]
 
 ARCS_MAX: Final = 2_000_000
 """Oriented conflicts before an orientation is given up: about 2 s."""
@@ -58,54 +59,6 @@ def solve(problem: Problem, arcs_max: int = ARCS_MAX) -> Assignment | None:
         return None
     above = orient_transitively(masks)
     return None if above is None else _longest_paths(problem.sizes, above)
-
-
-def orient_transitively(masks: Sequence[int]) -> list[int] | None:
-    """Return for each buffer the mask of those above it, or None if no orientation exists.
-
-    Notes
-    -----
-    Arc x -> y forces x -> z where z conflicts with x alone, and z -> y where z conflicts with y
-    alone. The closure of one arc is a class; an orientation exists iff no class holds an arc and
-    its reverse, each class being taken in what earlier classes left. O(m) steps on masks for m
-    conflicts.
-    """
-    left = list(masks)
-    above = [0] * len(masks)
-    for x in range(len(masks)):
-        while left[x]:
-            y = (left[x] & -left[x]).bit_length() - 1
-            forced = _implication_class(left, x, y)
-            if forced is None:
-                return None
-            for tail, heads in forced.items():
-                above[tail] |= heads
-                left[tail] &= ~heads
-                for head in mask_indices(heads):
-                    left[head] &= ~(1 << tail)
-    return above
-
-
-def _implication_class(masks: Sequence[int], x: int, y: int) -> dict[int, int] | None:
-    """Return tail -> mask of heads of all arcs that x -> y forces; None on a contradiction."""
-    heads: dict[int, int] = {x: 1 << y}
-    tails: dict[int, int] = {y: 1 << x}
-    todo = [(x, y)]
-    while todo:
-        tail, head = todo.pop()
-        up = masks[tail] & ~masks[head] & ~(1 << head) & ~heads[tail]
-        heads[tail] |= up
-        for z in mask_indices(up):
-            tails[z] = tails.get(z, 0) | 1 << tail
-            todo.append((tail, z))
-        down = masks[head] & ~masks[tail] & ~(1 << tail) & ~tails[head]
-        tails[head] |= down
-        for z in mask_indices(down):
-            heads[z] = heads.get(z, 0) | 1 << head
-            todo.append((z, head))
-        if heads[tail] & tails.get(tail, 0) or heads.get(head, 0) & tails[head]:
-            return None
-    return heads
 
 
 def _longest_paths(sizes: Sequence[int], above: Sequence[int]) -> Assignment:

@@ -2,7 +2,7 @@ import pytest
 
 from planner.errors import UsageError
 from planner.problem import Problem
-from planner.solvers.transitive import orient_transitively, solve
+from planner.solvers.transitive import solve
 
 
 def cycle(n: int) -> Problem:
@@ -12,16 +12,6 @@ def cycle(n: int) -> Problem:
 def test_even_cycles_orient_and_odd_ones_do_not() -> None:
     assert solve(cycle(6)) is not None
     assert solve(cycle(5)) is None
-
-
-def test_an_orientation_gives_every_conflict_one_direction() -> None:
-    problem = cycle(6)
-    assert problem.conflict_masks is not None
-    above = orient_transitively(problem.conflict_masks)
-    assert above is not None
-    below = [sum(1 << j for j in range(6) if above[j] >> i & 1) for i in range(6)]
-    assert [a | b for a, b in zip(above, below, strict=True)] == list(problem.conflict_masks)
-    assert not any(a & b for a, b in zip(above, below, strict=True))
 
 
 def test_too_many_conflicts_are_left_alone() -> None:
