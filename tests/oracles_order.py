@@ -5,13 +5,17 @@ when everything before it is over and nobody holds one of its locks; it may run 
 skipped; frame t + d starts when frame t has ended. Nothing is taken from the rooms under test.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import combinations
+from typing import TypeVar
 
 from planner.fleet import FleetSpec, instance_id
+from planner.problem import Problem
 
-__all__ = ["Play", "heaviest_clique_weight", "heaviest_unordered_weight", "play"]
+__all__ = ["Play", "play", "unordered_problem"]
 
+T = TypeVar("T")
 Key = tuple[str, int, str, int]
 """Pipeline, channel, step, frame."""
 Edge = tuple[str, str, str, int, int | None]
@@ -76,8 +80,8 @@ def play(
     return Play(tuple(keys), instances, _explore(keys, locks, before, gates), before)
 
 
-def _walk(direct: dict[Key, set[Key]], key: Key) -> frozenset[Key]:
-    seen: set[Key] = set()
+def _walk(direct: Mapping[T, Collection[T]], key: T) -> frozenset[T]:
+    seen: set[T] = set()
     todo = list(direct[key])
     while todo:
         node = todo.pop()
@@ -125,35 +129,12 @@ def _explore(
     )
 
 
-def heaviest_clique_weight(masks: Collection[int], sizes: Collection[int]) -> int:
-    """Return the weight of the heaviest clique by trying every subset; at most some 14 vertices."""
-    masks, sizes = tuple(masks), tuple(sizes)
-    best = 0
-    for subset in range(1 << len(masks)):
-        members = [i for i in range(len(masks)) if subset >> i & 1]
-        if all(masks[i] >> j & 1 for i in members for j in members if i != j):
-            best = max(best, sum(sizes[i] for i in members))
-    return best
-
-
-def heaviest_unordered_weight(sizes: Collection[int], edges: Collection[tuple[int, int]]) -> int:
-    """Return the weight of the heaviest antichain by trying every subset of a small DAG."""
-    n = len(sizes)
-    direct: dict[int, set[int]] = {i: set() for i in range(n)}
+def unordered_problem(sizes: Collection[int], edges: Iterable[tuple[int, int]]) -> Problem:
+    """Return the problem where nodes of a DAG conflict iff no path joins them, by walking."""
+    direct: dict[int, set[int]] = {i: set() for i in range(len(sizes))}
     for first, second in edges:
-        direct[first].add(second)
-    reach = []
-    for i in range(n):
-        seen: set[int] = set()
-        todo = list(direct[i])
-        while todo:
-            j = todo.pop()
-            if j not in seen:
-                seen.add(j)
-                todo.extend(direct[j])
-        reach.append(seen)
-    masks = [
-        sum(1 << j for j in range(n) if j != i and j not in reach[i] and i not in reach[j])
-        for i in range(n)
-    ]
-    return heaviest_clique_weight(masks, sizes)
+        direct[second].add(first)
+    before = {i: _walk(direct, i) for i in direct}
+    pairs = combinations(range(len(sizes)), 2)
+    free = [(i, j) for i, j in pairs if i not in before[j] and j not in before[i]]
+    return Problem.of_edges(sizes, free)

@@ -1,10 +1,18 @@
 """Heights that no valid assignment can go below, each with the buffers that force it."""
 
+from planner.bounds.antichain import heaviest_antichain
 from planner.bounds.clique import heaviest_clique
+from planner.bounds.fleet import fleet_bound
 from planner.bounds.intervals import largest_live_load
 from planner.problem import Bound, Problem
 
-__all__ = ["heaviest_clique", "largest_live_load", "lower_bound"]
+__all__ = [
+    "fleet_bound",
+    "heaviest_antichain",
+    "heaviest_clique",
+    "largest_live_load",
+    "lower_bound",
+]
 
 
 def lower_bound(problem: Problem) -> Bound:
