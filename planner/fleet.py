@@ -13,7 +13,7 @@ from typing import Final
 
 from planner.errors import SpecError
 from planner.model import InstanceId, ModelId
-from planner.units import BYTES_MAX
+from planner.units import BYTES_MAX, shown
 
 __all__ = [
     "CHANNEL_PLACEHOLDER",
@@ -46,10 +46,14 @@ def channel_name(pipeline: str, channel: int) -> str:
 
 def _check_name(name: str, path: str, forbidden: str = "") -> None:
     if not name or not name.isprintable() or name != name.strip():
-        raise SpecError(f"name {name!r}: expected printable text without blank ends", path)
+        # The place may hold the name itself, and an error is one line.
+        place = "".join(char if char.isprintable() else repr(char)[1:-1] for char in path)
+        raise SpecError(f"name {shown(name)}: expected printable text without blank ends", place)
     found = [char for char in forbidden if char in name]
     if found:
-        raise SpecError(f"name {name!r} has {found[0]!r}, which addresses parts of a fleet", path)
+        raise SpecError(
+            f"name {shown(name)} has {found[0]!r}, which addresses parts of a fleet", path
+        )
 
 
 def _refuse_duplicates(names: Sequence[str], path: str) -> None:
@@ -61,8 +65,8 @@ def _refuse_duplicates(names: Sequence[str], path: str) -> None:
 
 
 def _listing(names: Sequence[str], most: int = 8) -> str:
-    shown = ", ".join(repr(name) for name in names[:most])
-    return f"{shown} and {len(names) - most} more" if len(names) > most else shown or "none"
+    text = ", ".join(repr(name) for name in names[:most])
+    return f"{text} and {len(names) - most} more" if len(names) > most else text or "none"
 
 
 class Dedupe(StrEnum):
@@ -121,12 +125,12 @@ class ModelSpec:
                     f"`{key}` is missing; a declared model gives `work` and `weights`", path
                 )
             if value is not None and not 0 <= value <= BYTES_MAX:
-                raise SpecError(f"found {value}, expected 0 to 2^62 bytes", f"{path}.{key}")
+                raise SpecError(f"found {shown(value)}, expected 0 to 2^62 bytes", f"{path}.{key}")
         _refuse_duplicates([name for name, _ in self.inputs], f"{path}.inputs")
         for name, shape in self.inputs:
             if any(axis < 1 for axis in shape):
                 raise SpecError(
-                    f"found shape {list(shape)}, expected axes >= 1", f"{path}.inputs.{name}"
+                    f"found shape {shown(list(shape))}, expected axes >= 1", f"{path}.inputs.{name}"
                 )
 
 
@@ -164,7 +168,7 @@ class StepSpec:
         _refuse_duplicates(self.locks, f"{path}.locks")
         _refuse_duplicates(self.after, f"{path}.after")
         if self.time_ns is not None and self.time_ns < 0:
-            raise SpecError(f"found {self.time_ns}, expected >= 0", f"{path}.time")
+            raise SpecError(f"found {shown(self.time_ns)}, expected >= 0", f"{path}.time")
 
     def lane_of(self, channel: int) -> str:
         """Return the lane's name in `channel` (counted from 0)."""
@@ -205,7 +209,7 @@ class PipelineSpec:
             ("frames_in_flight", self.frames_in_flight),
         ):
             if not 1 <= count <= COUNT_MAX:
-                raise SpecError(f"found {count}, expected 1 to {COUNT_MAX}", f"{path}.{key}")
+                raise SpecError(f"found {shown(count)}, expected 1 to {COUNT_MAX}", f"{path}.{key}")
         if not self.steps:
             raise SpecError("found no steps, expected at least one", f"{path}.steps")
         ids = [step.id for step in self.steps]
@@ -221,7 +225,7 @@ class PipelineSpec:
         try:
             TopologicalSorter({step.id: step.after for step in self.steps}).prepare()
         except CycleError as error:
-            cycle = " after ".join(error.args[1])
+            cycle = " after ".join(reversed(error.args[1]))
             raise SpecError(f"`after` has a cycle: {cycle}", f"{path}.steps") from None
 
     def step(self, step_id: str) -> StepSpec:
@@ -259,13 +263,18 @@ class DeviceSpec:
 
     def __post_init__(self) -> None:
         if self.memory_bytes is not None and not 0 <= self.memory_bytes <= BYTES_MAX:
-            raise SpecError(f"found {self.memory_bytes}, expected 0 to 2^62 bytes", "device.memory")
+            raise SpecError(
+                f"found {shown(self.memory_bytes)}, expected 0 to 2^62 bytes", "device.memory"
+            )
         if self.streams_max is not None and self.streams_max < 0:
-            raise SpecError(f"found {self.streams_max}, expected >= 0", "device.streams")
+            raise SpecError(f"found {shown(self.streams_max)}, expected >= 0", "device.streams")
         _refuse_duplicates([name for name, _ in self.reserve], "device.reserve")
         for name, size in self.reserve:
+            _check_name(name, f"device.reserve.{name}")
             if not 0 <= size <= BYTES_MAX:
-                raise SpecError(f"found {size}, expected 0 to 2^62 bytes", f"device.reserve.{name}")
+                raise SpecError(
+                    f"found {shown(size)}, expected 0 to 2^62 bytes", f"device.reserve.{name}"
+                )
 
     @property
     def reserve_bytes(self) -> int:

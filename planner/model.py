@@ -135,7 +135,8 @@ class ModelSize:
     inputs, outputs : tuple of TensorSpec
         Empty where the file does not tell.
     io_bytes : int
-        Device memory that the inputs and outputs of one instance take; 0 where they stay on the host.
+        Device memory that the inputs and outputs of one instance take; 0 where they stay on the
+        host.
     gears : str
         Not empty: the model wants a choice of batch, size or dims before each execution; says
         which.

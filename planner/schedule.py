@@ -449,7 +449,7 @@ def _order_of(pipeline: PipelineSpec, added: Sequence[OrderEdge]) -> ChannelOrde
     try:
         topological = tuple(TopologicalSorter(predecessors).static_order())
     except CycleError as error:
-        cycle = " after ".join(pipeline.steps[index].id for index in error.args[1])
+        cycle = " after ".join(pipeline.steps[index].id for index in error.args[1][::-1])
         raise SpecError(
             f"the added order has a cycle: {cycle}", f"pipelines.{pipeline.id}"
         ) from None

@@ -4,7 +4,7 @@ Sizes are exact integers of bytes everywhere; text with a unit exists only at th
 """
 
 import re
-from decimal import Decimal
+from fractions import Fraction
 from typing import Final
 
 from planner.errors import SpecError
@@ -19,6 +19,7 @@ __all__ = [
     "format_duration",
     "parse_bytes",
     "parse_duration",
+    "shown",
 ]
 
 KiB: Final = 1 << 10
@@ -34,7 +35,8 @@ _BYTE_UNITS: Final = {
     **{f"{p}b": 1000**k for k, p in enumerate("kmgtpe", start=1)},
 }
 _TIME_UNITS: Final = {"ns": 1, "us": 10**3, "µs": 10**3, "ms": 10**6, "s": 10**9, "min": 60 * 10**9}
-_QUANTITY: Final = re.compile(r"\s*(\d{1,19}(?:\.\d{1,19})?)\s*([A-Za-zµ]*)\s*")
+_QUANTITY: Final = re.compile(r"\s*([0-9]{1,19}(?:\.[0-9]{1,19})?)\s*([A-Za-zµ]*)\s*")
+_SHOWN_MAX: Final = 60
 
 
 def align_up(value: int, alignment: int) -> int:
@@ -73,7 +75,7 @@ def parse_bytes(value: int | str, path: str = "") -> int:
         value, _BYTE_UNITS, path, wanted="a size such as 11MiB, 1.5GiB or 4096 (bytes)"
     )
     if size > BYTES_MAX:
-        raise SpecError(f"{value!r} is above the largest size, 2^62 bytes", path)
+        raise SpecError(f"{shown(value)} is above the largest size, 2^62 bytes", path)
     return size
 
 
@@ -91,25 +93,41 @@ def parse_duration(value: int | str, path: str = "") -> int:
     (12000000, 1500, 2000000000)
     """
     if isinstance(value, str) and value.strip().isdecimal():
-        raise SpecError(f"found {value!r}, a number without unit; write 12ms, 800us or 2s", path)
+        raise SpecError(
+            f"found {shown(value)}, a number without unit; write 12ms, 800us or 2s", path
+        )
     return _parse_quantity(value, _TIME_UNITS, path, wanted="a duration such as 12ms, 800us or 2s")
 
 
 def _parse_quantity(value: int | str, units: dict[str, int], path: str, wanted: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int | str):
-        raise SpecError(f"found {type(value).__name__} {value!r}, expected {wanted}", path)
+        raise SpecError(f"found {type(value).__name__} {shown(value)}, expected {wanted}", path)
     if isinstance(value, int):
         if value < 0:
-            raise SpecError(f"found {value}, expected {wanted}, not negative", path)
+            raise SpecError(f"found {shown(value)}, expected {wanted}, not negative", path)
         return value
     match = _QUANTITY.fullmatch(value)
     factor = units.get(match[2].lower()) if match else None
     if match is None or factor is None:
-        raise SpecError(f"found {value!r}, expected {wanted}", path)
-    amount = Decimal(match[1]) * factor
-    if amount != int(amount):
+        raise SpecError(f"found {shown(value)}, expected {wanted}", path)
+    amount = Fraction(match[1]) * factor
+    if amount.denominator != 1:
         raise SpecError(f"{value!r} is not a whole number of the smallest unit", path)
-    return int(amount)
+    return amount.numerator
+
+
+def shown(value: object) -> str:
+    """Return a found value for an error message: as Python writes it, cut where it is endless.
+
+    Examples
+    --------
+    >>> shown("11 MB"), shown(-3), shown(1 << 20_000)
+    ("'11 MB'", '-3', 'an integer of 20001 bits')
+    """
+    if isinstance(value, int) and value.bit_length() > 256:
+        return f"an integer of {value.bit_length()} bits"  # Python refuses to print the longest
+    text = repr(value)
+    return text if len(text) <= _SHOWN_MAX else f"{text[: _SHOWN_MAX - 3]}..."
 
 
 def format_bytes(size: int) -> str:
