@@ -8,21 +8,29 @@ solvers both stand on these; offsets do not belong here.
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Final
 
-from planner.problem import Problem, mask_indices
+from planner.masks import mask_indices, mask_of
+from planner.problem import Problem
 
 __all__ = [
     "Part",
     "Shape",
     "bit_planes",
+    "clique_in_parts",
     "co_components",
     "components",
     "conflict_masks",
     "dominators",
     "nonempty_mask",
+    "renumber",
     "take_apart",
     "weigh",
 ]
+
+
+_NEAR_BY: Final = 64
+_NEAR: Final = (1 << 2 * _NEAR_BY) - 1
 
 
 class Shape(StrEnum):
@@ -128,6 +136,18 @@ def weigh(planes: Sequence[int], mask: int) -> int:
     return sum((plane & mask).bit_count() << digit for digit, plane in enumerate(planes))
 
 
+def renumber(mask: int, order: Sequence[int]) -> int:
+    """Return the mask whose bit k is bit order[k] of `mask`.
+
+    Examples
+    --------
+    >>> bin(renumber(0b1010, [3, 0, 1]))
+    '0b101'
+    """
+    digits = bin(mask)[:1:-1].ljust(max(order) + 1, "0")
+    return int("".join([digits[i] for i in reversed(order)]), 2)
+
+
 def components(masks: Sequence[int], alive: int) -> list[int]:
     """Return the connected components of the part `alive`, as masks, by lowest index.
 
@@ -201,24 +221,37 @@ def dominators(
     >>> dominators([0b100, 0b100, 0b011], [4, 2, 1], alive=0b111)
     {1: 0}
     """
-    order = sorted(mask_indices(alive), key=lambda i: (-sizes[i], i))
-    kept = alive
+    order = sorted(mask_indices(alive), key=lambda i: (sizes[i], -i))
+    kept = larger = alive
+    passed = 0
     found: dict[int, int] = {}
-    for u in reversed(order):
+    for k, u in enumerate(order):
+        if sizes[u] > sizes[order[k - 1]]:
+            larger &= ~passed
+            passed = 0
+        passed |= 1 << u
         if pinned >> u & 1:
             continue
+        candidates = kept & larger & ~masks[u] & ~(1 << u)
+        # Whoever dominates u conflicts with each of its neighbours. Those numbered close to u tell
+        # most, as buffers are usually numbered along the order they come from; then, whatever is
+        # fewer is walked: the neighbours, or the candidates that are left.
         conflicts = masks[u] & kept
-        others = kept & ~masks[u] & ~(1 << u)
-        for v in order:
-            if sizes[v] < sizes[u]:
-                break
-            if not others >> v & 1 or conflicts & ~masks[v]:
-                continue
-            if alignments and alignments[v] % alignments[u]:
-                continue
-            found[u] = v
+        near = conflicts & _NEAR << max(u - _NEAR_BY, 0)
+        for neighbours in (near, conflicts & ~near):
+            if candidates.bit_count() < neighbours.bit_count():
+                fitting = (v for v in mask_indices(candidates) if not conflicts & ~masks[v])
+                candidates = mask_of(fitting)
+            while candidates and neighbours:
+                neighbour = neighbours & -neighbours
+                candidates &= masks[neighbour.bit_length() - 1]
+                neighbours ^= neighbour
+        if alignments:
+            fitting = (v for v in mask_indices(candidates) if alignments[v] % alignments[u] == 0)
+            candidates = mask_of(fitting)
+        if candidates:
+            found[u] = max(mask_indices(candidates), key=lambda v: (sizes[v], -v))
             kept &= ~(1 << u)
-            break
     # A dominator may have been dominated later, by one at least as large: follow to the kept one.
     for u in reversed(found):
         found[u] = found.get(found[u], found[u])
@@ -286,3 +319,24 @@ def take_apart(
         parts += [Part(piece) for piece in pieces]
         todo += reversed(part.children)
     return parts
+
+
+def clique_in_parts(parts: Sequence[Part], clique: int) -> list[int]:
+    """Return what of a clique falls into each of `parts`, as `take_apart` returns them.
+
+    A dominated member is replaced by its dominator: the clique is as heavy as before.
+
+    Examples
+    --------
+    >>> clique_in_parts(take_apart([0b100, 0b100, 0b011], [4, 2, 1], alive=0b111), 0b110)
+    [6, 2, 4, 0, 2]
+    """
+    inside = [clique & parts[0].alive] * len(parts)
+    for k, part in enumerate(parts):
+        rest = inside[k]
+        for i, j in part.dominated.items():
+            if rest >> i & 1:
+                rest = rest & ~(1 << i) | 1 << j
+        for child in part.children:
+            inside[child] = rest & parts[child].alive
+    return inside

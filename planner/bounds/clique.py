@@ -13,10 +13,18 @@ bound, found with or without proof that it is the heaviest.
 from collections.abc import Sequence
 from typing import Final
 
-from planner.mask_graph import Shape, conflict_masks, nonempty_mask, take_apart
-from planner.problem import Bound, Problem, mask_indices
+from planner.mask_graph import (
+    Shape,
+    clique_in_parts,
+    conflict_masks,
+    nonempty_mask,
+    renumber,
+    take_apart,
+)
+from planner.masks import mask_indices
+from planner.problem import Bound, Problem
 
-__all__ = ["NODES_MAX", "clique_weight", "heaviest_clique", "heaviest_clique_within"]
+__all__ = ["NODES_MAX", "CliqueSearch", "clique_weight", "heaviest_clique"]
 
 NODES_MAX: Final = 400_000
 """Buffers coloured before a search ends: about 0.2 s; the count, not the time, is the limit."""
@@ -37,8 +45,8 @@ def heaviest_clique(problem: Problem, nodes_max: int = NODES_MAX) -> Bound:
     problem : Problem
         n buffers; conflicts as masks or lifetimes.
     nodes_max : int
-        Search nodes (buffers coloured) per part of the graph before the best clique found so far
-        is returned: still a valid bound, perhaps not the heaviest clique.
+        Search nodes (buffers coloured) before the best clique found so far is returned: still a
+        valid bound, perhaps not the heaviest clique.
 
     Returns
     -------
@@ -60,60 +68,79 @@ def heaviest_clique(problem: Problem, nodes_max: int = NODES_MAX) -> Bound:
     >>> heaviest_clique(Problem.of_edges(sizes=[4, 2, 1], edges=[(0, 1), (1, 2)]))
     Bound(lower_bound_bytes=6, witness=(0, 1))
     """
-    alive = nonempty_mask(problem.sizes)
-    clique = heaviest_clique_within(conflict_masks(problem), problem.sizes, alive, nodes_max)
+    search = CliqueSearch(conflict_masks(problem), problem.sizes, nodes_max)
+    clique = search.heaviest_within(nonempty_mask(problem.sizes))
     return Bound(clique_weight(problem.sizes, clique), tuple(mask_indices(clique)))
 
 
-def heaviest_clique_within(
-    masks: Sequence[int], sizes: Sequence[int], alive: int, nodes_max: int = NODES_MAX
-) -> int:
-    """Return the heaviest clique of the part `alive` of a graph, as a mask.
+class CliqueSearch:
+    """`heaviest_clique` on parts of one graph, for solvers that take a graph apart themselves.
 
-    `heaviest_clique` on a part: for solvers that take a graph apart themselves.
+    Attributes
+    ----------
+    nodes_left : int
+        Search nodes left for all parts together; without any, greedy cliques are returned.
     """
-    parts = take_apart(masks, sizes, alive)
-    cliques = [0] * len(parts)
-    for k in reversed(range(len(parts))):
-        inner = [cliques[child] for child in parts[k].children]
-        if parts[k].shape is Shape.LEAF:
-            cliques[k] = _search(masks, sizes, parts[k].alive, nodes_max)
-        elif parts[k].shape is Shape.UNION:
-            cliques[k] = max(inner, key=lambda clique: clique_weight(sizes, clique))
-        else:
-            cliques[k] = sum(inner)  # of a join they are disjoint; of a thinned part there is one
-    return cliques[0]
 
+    def __init__(self, masks: Sequence[int], sizes: Sequence[int], nodes_max: int) -> None:
+        self._masks, self._sizes = masks, sizes
+        self.nodes_left = nodes_max
 
-def _search(masks: Sequence[int], sizes: Sequence[int], alive: int, nodes_max: int) -> int:
-    """Search the part `alive` after renumbering: bit 0 is its heaviest buffer."""
-    if alive & (alive - 1) == 0:
-        return alive
-    order = sorted(mask_indices(alive), key=lambda i: (-sizes[i], i))
-    rank = {i: k for k, i in enumerate(order)}
-    weights = [sizes[i] for i in order]
-    neighbours = [sum(1 << rank[j] for j in mask_indices(masks[i] & alive)) for i in order]
-    best = _greedy(neighbours, weights)
-    best_weight = clique_weight(weights, best)
-    # Each entry of the stack: what is chosen, its weight, and the candidates left to try with it,
-    # as (candidate, bound with it, the candidates coloured before it), the most promising last.
-    nodes = 0
-    stack = [(0, 0, _colour((1 << len(order)) - 1, neighbours, weights))]
-    while stack:
-        chosen, weight, tries = stack[-1]
-        if not tries or nodes >= nodes_max:
-            stack.pop()
-            continue
-        v, bound, before = tries.pop()
-        if weight + bound <= best_weight:
-            continue
-        grown, grown_weight = chosen | 1 << v, weight + weights[v]
-        if grown_weight > best_weight:
-            best, best_weight = grown, grown_weight
-        colours = _colour(before & neighbours[v], neighbours, weights)
-        nodes += len(colours) + 1
-        stack.append((grown, grown_weight, colours))
-    return sum(1 << order[k] for k in mask_indices(best))
+    def heaviest_within(self, alive: int, *, known: int = 0, enough: int = 0) -> int:
+        """Return the heaviest clique found in the part `alive`, as a mask.
+
+        Parameters
+        ----------
+        alive, known : int
+            Masks: the part, and a clique of the graph that may reach into it.
+        enough : int
+            Bytes: nothing is searched that cannot be heavier, so a lighter clique may be returned.
+        """
+        parts = take_apart(self._masks, self._sizes, alive)
+        has_joins = any(part.shape is Shape.JOIN for part in parts)
+        inside = clique_in_parts(parts, known)
+        cliques = [0] * len(parts)
+        for k in reversed(range(len(parts))):
+            inner = [cliques[child] for child in parts[k].children]
+            if parts[k].shape is Shape.LEAF:
+                cliques[k] = self._search(parts[k].alive, inside[k], 0 if has_joins else enough)
+            elif parts[k].shape is Shape.UNION:
+                cliques[k] = max(inner, key=lambda clique: clique_weight(self._sizes, clique))
+            else:
+                cliques[k] = sum(inner)  # of a join disjoint, of a thinned part one
+        return cliques[0]
+
+    def _search(self, alive: int, known: int, enough: int) -> int:
+        """Search a part that nothing splits, after renumbering: bit 0 is its heaviest buffer."""
+        if alive & (alive - 1) == 0:
+            return alive
+        order = sorted(mask_indices(alive), key=lambda i: (-self._sizes[i], i))
+        weights = [self._sizes[i] for i in order]
+        neighbours = [renumber(self._masks[i], order) for i in order]
+        best = max(
+            _greedy(neighbours, weights),
+            renumber(known, order),
+            key=lambda clique: clique_weight(weights, clique),
+        )
+        best_weight = max(clique_weight(weights, best), enough)
+        # Each entry of the stack: what is chosen, its weight, and the candidates left to try with
+        # it, as (candidate, bound with it, those coloured before it), the most promising last.
+        stack = [(0, 0, _colour((1 << len(order)) - 1, neighbours, weights))]
+        while stack and self.nodes_left > 0:
+            chosen, weight, tries = stack[-1]
+            if not tries:
+                stack.pop()
+                continue
+            v, bound, before = tries.pop()
+            if weight + bound <= best_weight:
+                continue
+            grown, grown_weight = chosen | 1 << v, weight + weights[v]
+            if grown_weight > best_weight:
+                best, best_weight = grown, grown_weight
+            colours = _colour(before & neighbours[v], neighbours, weights)
+            self.nodes_left -= len(colours) + 1
+            stack.append((grown, grown_weight, colours))
+        return sum(1 << order[k] for k in mask_indices(best))
 
 
 def _greedy(neighbours: Sequence[int], weights: Sequence[int]) -> int:

@@ -12,9 +12,18 @@ the leaves and of bounds, heights and offsets up again. How a leaf is solved is 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from planner.bounds.clique import clique_weight, heaviest_clique_within
-from planner.mask_graph import Part, Shape, nonempty_mask, take_apart
-from planner.problem import Assignment, Bound, Problem, mask_indices
+from planner.bounds.clique import CliqueSearch, clique_weight
+from planner.mask_graph import (
+    Part,
+    Shape,
+    bit_planes,
+    clique_in_parts,
+    nonempty_mask,
+    renumber,
+    take_apart,
+)
+from planner.masks import mask_indices, mask_of
+from planner.problem import Assignment, Bound, Problem
 from planner.solvers.peeling import peel
 from planner.solvers.starts import lowest_start
 
@@ -87,67 +96,77 @@ class Cotree:
     masks : sequence of int, length n
         Its conflicts.
     bound : Bound
-        A bound that is already known; peeling uses it.
+        A bound that is already known; peeling uses it. With a witness it is taken for the heaviest
+        clique: no search for a heavier one.
     nodes_max : int
-        Search nodes for the heaviest clique of each kernel.
+        Search nodes for the heaviest cliques of the kernels, all together.
     """
 
     def __init__(
         self, problem: Problem, masks: Sequence[int], bound: Bound, nodes_max: int
     ) -> None:
-        self._problem, self._masks, self._known, self._nodes_max = problem, masks, bound, nodes_max
+        self._problem, self._masks, self._known = problem, masks, bound
+        self._cliques = CliqueSearch(masks, problem.sizes, 0 if bound.witness else nodes_max)
+        self._planes = bit_planes(problem.sizes)
         self._nodes: list[_Node] = []
-        self._pinned = sum(1 << i for i, _ in problem.pins)
+        self._pinned = mask_of(i for i, _ in problem.pins)
         self._can_stack = not (problem.alignments or problem.pins or problem.blocks)
         # What is peeled off a leaf leaves a kernel that may split again, until nothing does.
-        todo: list[tuple[_Node | None, int, int]] = [
-            (None, nonempty_mask(problem.sizes), bound.lower_bound_bytes)
-        ]
+        whole = _Node(Part(nonempty_mask(problem.sizes)), bound, bound.lower_bound_bytes)
+        todo = self._grow(whole)
         while todo:
-            todo += self._grow(*todo.pop())
+            parent = todo.pop()
+            parent.part.children = [len(self._nodes)]
+            todo += self._grow(parent)
 
-    def _grow(
-        self, parent: _Node | None, alive: int, floor: int
-    ) -> list[tuple[_Node | None, int, int]]:
-        """Append the parts of `alive` below `parent`; return what is left of leaves that peel."""
-        first = len(self._nodes)
-        if parent is not None:
-            parent.part.children = [first]
-        for part in take_apart(
+    def _grow(self, parent: _Node) -> list[_Node]:
+        """Append the parts of what `parent` has not peeled; return their leaves that peel."""
+        parts = take_apart(
             self._masks,
             self._problem.sizes,
-            alive,
+            parent.part.alive & ~mask_of(parent.peeled),
             alignments=self._problem.alignments,
             pinned=self._pinned,
             with_joins=self._can_stack,
-        ):
+        )
+        cliques = clique_in_parts(parts, mask_of(parent.bound.witness))
+        first = len(self._nodes)
+        for part in parts:
             part.children = [first + child for child in part.children]
-            self._nodes.append(_Node(part))
-        new = self._nodes[first:]
-        for node in reversed(new):
-            node.bound = self._bound_of(node) if node.part.children else self._clique(node.part)
-        new[0].floor = max(floor, new[0].bound.lower_bound_bytes)
+        new = [_Node(part) for part in parts]
+        self._nodes += new
+        new[0].floor = parent.floor
+        self._spread_floors(new)
+        for node, clique in zip(reversed(new), reversed(cliques), strict=True):
+            children = node.part.children
+            node.bound = self._bound_of(node) if children else self._clique(node, clique)
+        new[0].floor = max(parent.floor, new[0].bound.lower_bound_bytes)
+        self._spread_floors(new)
         for node in new:
+            if node.part.shape is Shape.LEAF:
+                node.peeled = self._peel(node)
+                if node.peeled:
+                    node.part.shape = Shape.THINNED
+                else:
+                    node.leaf = self._leaf(node)
+        return [node for node in new if node.peeled]
+
+    def _spread_floors(self, nodes: Sequence[_Node]) -> None:
+        """Pass floors on: a height useless for the parent is so for a child, unless they add up."""
+        for node in nodes:
             for child in (self._nodes[k] for k in node.part.children):
                 joined = node.part.shape is Shape.JOIN
                 child.floor = child.bound.lower_bound_bytes if joined else node.floor
-        kernels: list[tuple[_Node | None, int, int]] = []
-        for node in new:
-            if node.part.shape is Shape.LEAF:
-                node.peeled = peel(self._problem, self._masks, node.part.alive, node.floor)
-                if node.peeled:
-                    node.part.shape = Shape.THINNED
-                    kernel = node.part.alive & ~sum(1 << i for i in node.peeled)
-                    kernels.append((node, kernel, node.floor))
-                else:
-                    node.leaf = self._leaf(node)
-        return kernels
 
-    def _clique(self, part: Part) -> Bound:
-        """Return the heaviest clique or the highest pinned end of a part."""
-        clique = heaviest_clique_within(
-            self._masks, self._problem.sizes, part.alive, self._nodes_max
-        )
+    def _peel(self, node: _Node) -> list[int]:
+        if node.part.alive.bit_count() < 2:
+            return []
+        return peel(self._problem, self._masks, node.part.alive, node.floor, self._planes)
+
+    def _clique(self, node: _Node, known: int) -> Bound:
+        """Return the heaviest clique or the highest pinned end of a leaf."""
+        part = node.part
+        clique = self._cliques.heaviest_within(part.alive, known=known, enough=node.floor)
         bound = Bound(clique_weight(self._problem.sizes, clique), tuple(mask_indices(clique)))
         for i, offset in self._problem.pins:
             end = offset + self._problem.sizes[i]
@@ -163,7 +182,7 @@ class Cotree:
         if whole.lifetimes is not None:
             lifetimes = tuple(whole.lifetimes[i] for i in indices)
         else:
-            masks = tuple(_restrict(self._masks[i], indices) for i in indices)
+            masks = tuple(renumber(self._masks[i], indices) for i in indices)
         problem = Problem(
             sizes=tuple(whole.sizes[i] for i in indices),
             conflict_masks=masks,
@@ -257,7 +276,7 @@ class Cotree:
             part = self._nodes[k].part
             for i, j in part.dominated.items():
                 offsets[i] = offsets[j]
-            present = part.alive & ~sum(1 << i for i in self._nodes[k].peeled)
+            present = part.alive & ~mask_of(self._nodes[k].peeled)
             for i in reversed(self._nodes[k].peeled):
                 offsets[i] = self._lowest_gap(i, present, offsets, bases[k])
                 present |= 1 << i
@@ -275,9 +294,3 @@ class Cotree:
                 cursor = lowest_start(self._problem, i, start + size)
         assert cursor is not None, "a peeled buffer always finds room"
         return cursor
-
-
-def _restrict(mask: int, indices: Sequence[int]) -> int:
-    """Return the mask over `indices` alone, renumbered."""
-    digits = bin(mask)[:1:-1].ljust(indices[-1] + 1, "0")
-    return int("".join([digits[i] for i in reversed(indices)]), 2)

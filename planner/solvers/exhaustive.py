@@ -14,7 +14,8 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from planner.mask_graph import conflict_masks
-from planner.problem import Assignment, Problem, mask_indices
+from planner.masks import mask_indices
+from planner.problem import Assignment, Problem
 from planner.solvers.attempt import Attempt
 from planner.solvers.starts import lowest_start
 

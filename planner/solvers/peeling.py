@@ -7,13 +7,20 @@ buffer with more starts than all its neighbours together can forbid finds room w
 from collections.abc import Sequence
 
 from planner.mask_graph import bit_planes, weigh
-from planner.problem import Problem, mask_indices
+from planner.masks import mask_indices
+from planner.problem import Problem
 from planner.units import align_up
 
 __all__ = ["peel"]
 
 
-def peel(problem: Problem, masks: Sequence[int], alive: int, height_bytes: int) -> list[int]:
+def peel(
+    problem: Problem,
+    masks: Sequence[int],
+    alive: int,
+    height_bytes: int,
+    planes: Sequence[int] = (),
+) -> list[int]:
     """Return buffers of the part `alive` that always find room below the height, in peeling order.
 
     Undone in reverse: once the rest lies anywhere, each takes its lowest gap, last peeled first,
@@ -28,6 +35,8 @@ def peel(problem: Problem, masks: Sequence[int], alive: int, height_bytes: int) 
         Mask of the buffers looked at; all of size > 0.
     height_bytes : int
         A height that the caller cannot or need not beat.
+    planes : sequence of int
+        The bit planes of the sizes; made here if not given.
 
     Notes
     -----
@@ -39,7 +48,7 @@ def peel(problem: Problem, masks: Sequence[int], alive: int, height_bytes: int) 
     >>> peel(path, path.conflict_masks, alive=0b111, height_bytes=4)
     [0, 1, 2]
     """
-    planes = bit_planes(problem.sizes)
+    planes = planes or bit_planes(problem.sizes)
     starts = {i: _starts(problem, i, height_bytes) for i in mask_indices(alive)}
     for i, _ in problem.pins:
         starts.pop(i, None)

@@ -12,8 +12,9 @@ from typing import Final
 
 from planner.errors import UsageError
 from planner.mask_graph import conflict_masks
+from planner.masks import mask_indices
 from planner.orientation import orient_transitively
-from planner.problem import Assignment, Problem, mask_indices
+from planner.problem import Assignment, Problem
 
 __all__ = ["ARCS_MAX", "solve"]
 

@@ -1,4 +1,4 @@
-"""Laws of the raw problem format: what decodes is what was written, anything else is a DecodeError."""
+"""Laws of the raw format: what was written decodes, anything else is a DecodeError."""
 
 import csv
 import io

@@ -1,4 +1,4 @@
-from planner.mask_graph import Shape, conflict_masks, dominators, take_apart
+from planner.mask_graph import Shape, clique_in_parts, conflict_masks, dominators, take_apart
 from planner.problem import Problem
 
 
@@ -45,3 +45,10 @@ def test_parts_nest_as_deep_as_there_are_buffers() -> None:
     parts = take_apart(masks, sizes, (1 << n) - 1)
     assert len(parts) > n
     assert all(k < child for k, part in enumerate(parts) for child in part.children)
+
+
+def test_a_clique_in_parts_trades_dominated_members_for_their_dominators() -> None:
+    # 1 is dominated by 0; both conflict with 2.
+    parts = take_apart([0b100, 0b100, 0b011], [4, 2, 1], alive=0b111, with_joins=False)
+    assert [part.shape for part in parts] == [Shape.THINNED, Shape.LEAF]
+    assert clique_in_parts(parts, 0b110) == [0b110, 0b101]
