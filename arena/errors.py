@@ -14,12 +14,14 @@ class FormatError(DecodeError):
         What was found and what was expected.
     offset : int
         Byte position in the file.
+    path : str
+        Name of the file; empty where it has none.
     """
 
     fault = "the model file"
 
-    def __init__(self, message: str, offset: int = 0) -> None:
-        super().__init__(f"at byte {offset}: {message}")
+    def __init__(self, message: str, offset: int = 0, path: str = "") -> None:
+        super().__init__(f"at byte {offset}: {message}", path)
         self.offset = offset
 
 
