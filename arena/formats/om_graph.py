@@ -3,15 +3,13 @@
     ModelDef ── attr ──► name: AttrDef        sizes, streams, soc, versions
        └── graph[0] ── op ──► Data, AippData, AnnData: inputs     NetOutput: outputs     Case: gears
 
-Other operators, other graphs and other attributes are skipped unread. Newer compilers replace the
-names of operator attributes (and strings they hold) by indices into tables that the model carries:
-`NameTable` undoes that. Sizes and partitions are not known here.
+Other operators, other graphs and other attributes are skipped unread. Sizes and partitions are not
+known here.
 
 References
 ----------
 .. [1] hicann/ge @ffdcbc9f7, graph_metadef/proto/ge_ir.proto (field numbers),
-       graph_metadef/graph/utils/enum_attr_utils.cc (compressed names),
-       base/common/model/model_introduction.cc (which operators and sizes the query uses).
+       base/common/model/model_introduction.cc (which operators and sizes the run time uses).
 .. [2] Measured on compiled files of 2021: an edge of `n` bytes is stored as ALIGN_UP(n, 32) + 32.
 """
 
@@ -19,6 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from arena.formats.om_attributes import Attributes, NameTable
 from arena.formats.om_dtypes import ElementType, element_of_proto
 from arena.formats.om_tensors import Gears, GearsKind, shape_of, tensor
 from arena.formats.protobuf import BYTES, VARINT, WireReader, as_signed
@@ -26,180 +25,42 @@ from arena.formats.source import Span
 from planner.model import TensorSpec
 from planner.units import align_up
 
-__all__ = ["Attributes", "GraphEnds", "ModelDefinition", "read_model_definition"]
+__all__ = ["GraphEnds", "ModelDefinition", "read_model_definition"]
 
 _INPUT_TYPES: Final = frozenset({"Data", "AippData", "AnnData"})
 _OUTPUT_TYPE: Final = "NetOutput"
 _CASE_TYPE: Final = "Case"
 _TYPE_BYTES_MAX: Final = 9
-_KEY_BYTES_MAX: Final = 256
-"""Longer attribute names are not among those that are asked for."""
+_OPERATOR_ATTRIBUTES: Final = (
+    "index",
+    "_dynamic_aipp_input_dims",
+    "_mbatch_origin_input_dims",
+    "_batch_num",
+    "_pred_value_",
+    "mbatch_dynamic_type",
+    "user_designate_shape_order",
+)
+_MODEL_ATTRIBUTES: Final = (
+    "soc_version",
+    "arch_type",
+    "atc_version",
+    "opp_version",
+    "stream_num",
+    "event_num",
+    "label_num",
+    "zero_copy_memory_size",
+    "p2p_memory_size",
+    "session_scope_memory_size",
+    "variable_size",
+    "sub_memory_info",
+    "attr_model_out_nodes_name",
+    "om_compress_version",
+    "attr_name_enum",
+    "attr_value_enum",
+    "attrs_use_string_value",
+)
 _EDGE_GRANULE_BYTES: Final = 32
 _EDGE_TAIL_BYTES: Final = 32
-
-
-@dataclass(frozen=True, slots=True)
-class NameTable:
-    """The tables behind compressed attribute names; empty where the model is not compressed."""
-
-    names: tuple[str, ...] = ()
-    holds_text: tuple[bool, ...] = ()
-    values: tuple[str, ...] = ()
-
-    def lookup(self, key: str) -> tuple[str, bool] | None:
-        r"""Return (name, whether its strings are indices); None where the index has no name.
-
-        A compressed name is NUL and the index in base 127, lowest digit first, digits from 1.
-
-        Examples
-        --------
-        >>> NameTable(("index",), (True,)).lookup("\0\x01")
-        ('index', True)
-        """
-        if not key.startswith("\0"):
-            return key, False
-        index = sum((ord(digit) - 1) * 127**place for place, digit in enumerate(key[1:6]))
-        if len(key) > 6 or not 0 <= index < min(len(self.names), len(self.holds_text)):
-            return None
-        return self.names[index], self.holds_text[index]
-
-
-class Attributes:
-    """Attributes of one model or operator, decoded when they are asked for.
-
-    A missing attribute is 0, "" or (), as the run time reads it.
-    """
-
-    __slots__ = ("_spans", "_table", "_text_indices", "_wire")
-
-    def __init__(self, wire: WireReader, table: NameTable) -> None:
-        self._wire = wire
-        self._table = table
-        self._spans: dict[str, Span] = {}
-        self._text_indices: set[str] = set()
-
-    def add(self, start: int, end: int) -> None:
-        """Take up the map entry at [start, end); the last one of a name counts."""
-        key, value = "", (end, end)
-        for number, wire, a, b in self._wire.fields(start, end):
-            if number == 1 and wire == BYTES:
-                key = self._wire.text(a, b) if b - a <= _KEY_BYTES_MAX else ""
-            elif number == 2 and wire == BYTES:
-                value = (a, b)
-        found = self._table.lookup(key)
-        if found is None:
-            raise self._wire.source.refuse(
-                start,
-                f"compressed attribute name {key!r} is not in the table of "
-                f"{len(self._table.names)} names",
-            )
-        name, holds_text = found
-        self._spans[name] = value
-        if holds_text:
-            self._text_indices.add(name)
-
-    def __len__(self) -> int:
-        return len(self._spans)
-
-    def __contains__(self, name: str) -> bool:
-        return name in self._spans
-
-    def integer(self, name: str) -> int:
-        """Return an int64."""
-        values = [
-            as_signed(a)
-            for number, wire, a, _ in self._fields(name)
-            if (number, wire) == (3, VARINT)
-        ]
-        return values[-1] if values else 0
-
-    def amount(self, name: str) -> int:
-        """Return a count or a number of bytes.
-
-        Raises
-        ------
-        FormatError
-            Negative. The model file is at fault.
-        """
-        value = self.integer(name)
-        if value < 0:
-            raise self._wire.source.refuse(
-                self._spans[name][0], f"attribute {name} is {value}, expected >= 0"
-            )
-        return value
-
-    def text(self, name: str) -> str:
-        """Return a string."""
-        found = ""
-        for number, wire, a, b in self._fields(name):
-            if (number, wire) == (2, BYTES):
-                found = self._wire.text(a, b)
-            elif (number, wire) == (3, VARINT) and name in self._text_indices:
-                found = self._value(a, b)
-        return found
-
-    def integers(self, name: str) -> tuple[int, ...]:
-        """Return a list of int64."""
-        return tuple(
-            value
-            for field in self._list_fields(name)
-            if field[0] == 3
-            for value in self._wire.integers(field)
-        )
-
-    def flags(self, name: str) -> tuple[bool, ...]:
-        """Return a list of bool."""
-        return tuple(
-            value != 0
-            for field in self._list_fields(name)
-            if field[0] == 5
-            for value in self._wire.integers(field)
-        )
-
-    def texts(self, name: str) -> tuple[str, ...]:
-        """Return a list of strings."""
-        found = []
-        for field in self._list_fields(name):
-            number, wire, a, b = field
-            if (number, wire) == (2, BYTES):
-                found.append(self._wire.text(a, b))
-            elif number == 3 and name in self._text_indices:
-                found.extend(self._value(index, b) for index in self._wire.integers(field))
-        return tuple(found)
-
-    def rows(self, name: str) -> tuple[tuple[int, ...], ...]:
-        """Return a list of lists of int64."""
-        wire = self._wire
-        return tuple(
-            tuple(
-                value for item in wire.fields(c, d) if item[0] == 1 for value in wire.integers(item)
-            )
-            for number, kind, a, b in self._fields(name)
-            if (number, kind) == (14, BYTES)
-            for row, row_kind, c, d in wire.fields(a, b)
-            if (row, row_kind) == (1, BYTES)
-        )
-
-    def _fields(self, name: str) -> list[tuple[int, int, int, int]]:
-        """Return the fields of the AttrDef called `name`."""
-        return list(self._wire.fields(*self._spans.get(name, (0, 0))))
-
-    def _list_fields(self, name: str) -> list[tuple[int, int, int, int]]:
-        """Return the fields of the list inside the AttrDef called `name`."""
-        return [
-            inner
-            for number, wire, a, b in self._fields(name)
-            if (number, wire) == (1, BYTES)
-            for inner in self._wire.fields(a, b)
-        ]
-
-    def _value(self, index: int, at: int) -> str:
-        """Return the string that a compressed value stands for."""
-        if not 0 <= index < len(self._table.values):
-            raise self._wire.source.refuse(
-                at, f"string {index} of the model's table of {len(self._table.values)}"
-            )
-        return self._table.values[index]
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,7 +99,7 @@ def read_model_definition(wire: WireReader) -> ModelDefinition:
     """
     name = ""
     graph = None
-    attributes = Attributes(wire, NameTable())
+    attributes = Attributes(wire, NameTable(), _MODEL_ATTRIBUTES)
     for number, kind, a, b in wire.fields(*wire.span):
         if kind != BYTES:
             continue
@@ -328,7 +189,7 @@ def _operator_type(wire: WireReader, start: int, end: int) -> str:
 def _read_operator(wire: WireReader, start: int, end: int, table: NameTable) -> _Operator:
     """Return the parts of an OpDef that describe an end of the graph."""
     name = ""
-    attributes = Attributes(wire, table)
+    attributes = Attributes(wire, table, _OPERATOR_ATTRIBUTES)
     edges: Mapping[int, list[_Edge]] = {33: [], 34: []}
     source_names = []
     source_indices: list[int] = []
@@ -417,10 +278,14 @@ def _read_gears(case: Attributes, wire: WireReader, at: int) -> Gears | None:
     if "_batch_num" not in case:
         return None
     count = case.integer("_batch_num")
-    if not 0 <= count <= len(case):
-        raise wire.source.refuse(at, f"{count} gears, the operator has {len(case)} attributes")
+    choices = []
+    for index in range(count):
+        name = f"_pred_value_{index}"
+        if name not in case:
+            raise wire.source.refuse(at, f"{count} gears, but the operator has no {name}")
+        choices.append(case.integers(name))
     return Gears(
         GearsKind.of_number(case.integer("mbatch_dynamic_type")),
-        tuple(case.integers(f"_pred_value_{index}") for index in range(count)),
+        tuple(choices),
         case.texts("user_designate_shape_order"),
     )

@@ -100,8 +100,9 @@ class _Cursor:
         """Return int64 numbers that fill `size_bytes`."""
         if size_bytes % 8:
             raise self.source.refuse(self.at, f"{what} of {size_bytes} bytes, expected 8 each")
+        raw = self.take(size_bytes, what)
         self._budget.spend(self.source, self.at, size_bytes // 8)
-        return struct.unpack(f"<{size_bytes // 8}q", self.take(size_bytes, what))
+        return struct.unpack(f"<{size_bytes // 8}q", raw)
 
     def text(self, size_bytes: int, what: str) -> str:
         """Return a string of `size_bytes`."""
@@ -117,7 +118,9 @@ class _Cursor:
     def lengths(self, what: str) -> tuple[int, ...]:
         """Return a count and that many 32-bit lengths."""
         count = self.u32(what)
-        return struct.unpack(f"<{count}I", self.take(4 * count, what))
+        raw = self.take(4 * count, what)
+        self._budget.spend(self.source, self.at, count)
+        return struct.unpack(f"<{count}I", raw)
 
     def block(self, size_bytes: int, what: str) -> "_Cursor":
         """Return a cursor over the next `size_bytes`."""

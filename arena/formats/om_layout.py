@@ -40,6 +40,7 @@ __all__ = [
     "encode_table",
     "find_partition",
     "read_tables",
+    "table_bytes",
 ]
 
 HEADER_BYTES: Final = 256
@@ -58,7 +59,7 @@ _TINY_HEAD: Final = struct.Struct("<I")
 _TINY_ROW: Final = struct.Struct("<III")
 _PARTITIONS_MAX: Final = 8
 _FLOW_PARTITIONS_MAX: Final = 4096
-_U32_MAX: Final = (1 << 32) - 1
+_ROW_STEPS: Final = 4  # a row is kept, a field is only passed
 
 
 class ModelType(IntEnum):
@@ -284,6 +285,18 @@ def find_partition(table: ModelTable, wanted: PartitionType) -> Partition | None
     return next((partition for partition in table if partition.type == wanted), None)
 
 
+def table_bytes(row_count: int, *, is_wide: bool) -> int:
+    """Return the size of a table of `row_count` partitions, without their contents.
+
+    Examples
+    --------
+    >>> table_bytes(4, is_wide=False), table_bytes(3, is_wide=True)
+    (52, 80)
+    """
+    head, row = (_WIDE_HEAD, _WIDE_ROW) if is_wide else (_TINY_HEAD, _TINY_ROW)
+    return head.size + row_count * row.size
+
+
 def encode_table(rows: Sequence[tuple[int, int]], *, is_wide: bool) -> bytes:
     """Return the table of one model: rows of (type, size in bytes), contents back to back."""
     head, row = (_WIDE_HEAD, _WIDE_ROW) if is_wide else (_TINY_HEAD, _TINY_ROW)
@@ -343,7 +356,7 @@ def _read_table(
     count_max = _FLOW_PARTITIONS_MAX if many else _PARTITIONS_MAX
     if not 1 <= count <= count_max:
         raise source.refuse(start, f"{where} has {count} partitions, expected 1 to {count_max}")
-    budget.spend(source, start, count)
+    budget.spend(source, start, _ROW_STEPS * count)
     end = start + head.size + count * row.size
     if end >= source.size_bytes:
         raise source.refuse(
