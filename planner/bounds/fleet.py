@@ -176,12 +176,13 @@ def _sharing_along(masks: Sequence[int], line: Sequence[int]) -> list[int]:
 
     width = max(line) // 8 + 1
     low = (1 << 8 * width) - 1
-    rows = [np.frombuffer((masks[i] & low).to_bytes(width, "little"), np.uint8) for i in line]
-    conflicts = np.unpackbits(np.stack(rows), axis=1, bitorder="little")[:, line]
-    sharing = 1 - conflicts
-    np.fill_diagonal(sharing, 0)
-    packed = np.packbits(sharing, axis=1, bitorder="little")
-    return [int.from_bytes(row.tobytes(), "little") for row in packed]
+    order = np.asarray(line)
+    sharing = []
+    for position, i in enumerate(line):  # row by row: the whole matrix as bytes would be large
+        row = np.frombuffer((~masks[i] & low).to_bytes(width, "little"), np.uint8)
+        along = np.packbits(np.unpackbits(row, bitorder="little")[order], bitorder="little")
+        sharing.append(int.from_bytes(along.tobytes(), "little") & ~(1 << position))
+    return sharing
 
 
 def _antichain_along(

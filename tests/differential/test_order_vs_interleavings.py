@@ -1,5 +1,6 @@
 """Every "never" and every "may" of schedule and conflict, against all legal interleavings."""
 
+from dataclasses import replace
 from itertools import combinations, product
 
 import pytest
@@ -48,7 +49,7 @@ def agree(schedule: Schedule, truth: Play) -> None:
     assert conflicts == truth.conflicts()
 
 
-@given(fleets(executions_max=14))
+@given(fleets(executions_max=13))
 def test_may_overlap_and_conflicts_are_what_interleavings_show(spec: FleetSpec) -> None:
     schedule = Schedule.of_fleet(spec)
     truth = play(spec)
@@ -64,7 +65,7 @@ def test_frames_beyond_the_window_follow_the_same_rules(spec: FleetSpec) -> None
 
 @given(st.data())
 def test_added_order_and_exclusions_are_what_interleavings_show(data: st.DataObject) -> None:
-    spec = data.draw(fleets(executions_max=12))
+    spec = data.draw(fleets(executions_max=11))
     order = data.draw(added_orders(spec))
     exclusive = data.draw(added_exclusions(spec))
     truth = play(spec, order, exclusive)
@@ -74,6 +75,19 @@ def test_added_order_and_exclusions_are_what_interleavings_show(data: st.DataObj
             Schedule.of_fleet(spec, order=order, exclusive=exclusive)
     else:
         agree(Schedule.of_fleet(spec, order=order, exclusive=exclusive), truth)
+
+
+@given(st.data())
+def test_order_over_frames_is_what_interleavings_show(data: st.DataObject) -> None:
+    spec = data.draw(fleets(pipelines_max=1, channels_max=1, frames_max=1))
+    (pipeline,) = spec.pipelines
+    frames = data.draw(st.integers(2, 3))
+    spec = replace(spec, pipelines=(replace(pipeline, frames_in_flight=frames),))
+    steps = st.sampled_from([step.id for step in pipeline.steps])
+    lags = st.integers(1, frames - 1)
+    edges = st.builds(OrderEdge, st.just("p0"), steps, steps, lags, st.none())
+    order = data.draw(st.lists(edges, min_size=1, max_size=3))
+    agree(Schedule.of_fleet(spec, order=order), play(spec, order))
 
 
 @given(fleets(executions_max=12))

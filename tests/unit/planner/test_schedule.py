@@ -86,6 +86,16 @@ def test_an_order_over_frames_is_transitive() -> None:
     assert not schedule.precedes(execution("detect", frame=1), execution("detect"))
 
 
+def test_an_order_over_frames_of_one_step_leaves_the_others() -> None:
+    pipeline = PipelineSpec(
+        "camera", (step("a", "x"), step("b", "y", "a"), step("c", "z")), frames_in_flight=2
+    )
+    schedule = Schedule.of_fleet(fleet(pipeline), order=[OrderEdge("camera", "c", "c", 1)])
+    assert schedule.precedes(execution("c"), execution("c", frame=1))
+    assert schedule.precedes(execution("a"), execution("b"))
+    assert schedule.may_overlap(execution("a"), execution("b", frame=1))
+
+
 def test_an_order_of_one_channel_leaves_the_others() -> None:
     pipeline = PipelineSpec("camera", (step("a", "x"), step("b", "y")), channels=2)
     edge = OrderEdge("camera", "b", "a", channel=1)

@@ -67,17 +67,30 @@ def test_channels_on_shared_lanes_conflict_although_each_is_ordered() -> None:
     assert fleet_bound(relation(PipelineSpec("p", steps, channels=2)), [5, 4]) == Bound(9, (0, 1))
 
 
-def star_of_lanes() -> ConflictRelation:
+def star(name: str) -> PipelineSpec:
     """Three lanes, each with a plain step and a holder of one lock: no transitive orientation.
 
     Sharing is a triangle (the lock) with a pendant on each corner (the lanes).
     """
     steps = tuple(
-        step(f"{kind}{k}", f"lane{k}", locks=("g",) if kind == "held" else ())
+        step(f"{name}-{kind}{k}", f"{name}{k}", locks=(name,) if kind == "held" else ())
         for kind in ("held", "free")
         for k in range(3)
     )
-    return relation(PipelineSpec("p", steps, frames_in_flight=2))
+    return PipelineSpec(name, steps, frames_in_flight=2)
+
+
+def star_of_lanes() -> ConflictRelation:
+    return relation(star("p"))
+
+
+def test_pipelines_that_share_nothing_add_up() -> None:
+    both = relation(star("p"), star("q"))
+    sizes = [9, 9, 9, 1, 1, 1, 2, 3, 9, 2, 2, 2]
+    assert fleet_bound(both, sizes) == Bound(24, (0, 4, 5, 8, 9, 10))
+    # Neither the heaviest first nor one line through both finds both: the parts must.
+    sizes = [4, 4, 1, 3, 5, 4, 4, 3, 4, 3, 5, 2]
+    assert fleet_bound(both, sizes) == Bound(25, (0, 4, 5, 8, 9, 10))
 
 
 @pytest.mark.parametrize(
