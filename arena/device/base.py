@@ -12,12 +12,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import NewType, Protocol, TypeAlias
+from typing import Final, NewType, Protocol, TypeAlias
 
 from planner.errors import UsageError
-from planner.model import TensorSpec
+from planner.model import RegionRule, TensorSpec
 
 __all__ = [
+    "IO_RULE",
     "Argument",
     "Device",
     "DeviceRange",
@@ -31,7 +32,12 @@ __all__ = [
     "ModelHandle",
     "ModelSource",
     "StreamId",
+    "io_block_bytes",
 ]
+
+IO_RULE: Final = RegionRule(align_bytes=64)
+"""Inputs and outputs of one instance share a block; each starts at a multiple of 64 bytes and takes
+ALIGN_UP(size, 32) + 32 (CANN documentation, aclrtMalloc)."""
 
 ModelHandle = NewType("ModelHandle", int)
 StreamId = NewType("StreamId", int)
@@ -114,18 +120,31 @@ class LoadOptions:
     by : LoadBy
     priority : int or None
         0 (highest) to 7; only with `LoadBy.CONFIG`.
+    reuse_zero_copy : bool
+        Where the device manages the work memory itself, it leaves out the tail that input and
+        output buffers replace; only with `LoadBy.CONFIG`.
+    host_io : bool
+        Reserve device memory for host arguments at load, so that no launch can run out of it.
+        False where the application brings its own: then the first launch that needs it reserves.
+        Devices whose arguments stay on the host ignore it.
     """
 
     by: LoadBy = LoadBy.DIRECT
     priority: int | None = None
+    reuse_zero_copy: bool = False
+    host_io: bool = True
 
     def __post_init__(self) -> None:
-        if self.priority is None:
-            return
-        if not 0 <= self.priority <= 7:
+        if self.priority is not None and not 0 <= self.priority <= 7:
             raise UsageError(f"load priority is {self.priority}, expected 0 (highest) to 7")
-        if self.by is not LoadBy.CONFIG:
-            raise UsageError("a load priority needs LoadBy.CONFIG: direct loads cannot carry one")
+        if self.by is LoadBy.CONFIG:
+            return
+        for name, is_set in (
+            ("priority", self.priority is not None),
+            ("reuse_zero_copy", self.reuse_zero_copy),
+        ):
+            if is_set:
+                raise UsageError(f"load option {name} needs LoadBy.CONFIG: direct loads have none")
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +153,8 @@ class ModelDescription:
 
     Attributes
     ----------
+    inputs, outputs : tuple of TensorSpec
+        `size_bytes` 0: the size is known only when the model runs.
     hidden : tuple of str
         Names of inputs that the device supplies itself (gears, dynamic preprocessing).
     """
@@ -141,6 +162,25 @@ class ModelDescription:
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     hidden: tuple[str, ...] = ()
+
+    @property
+    def visible_inputs(self) -> tuple[TensorSpec, ...]:
+        """The inputs that a launch takes, in order."""
+        return tuple(spec for spec in self.inputs if spec.name not in self.hidden)
+
+
+def io_block_bytes(inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> int:
+    """Return the device memory that host arguments of one instance take, bytes in one block.
+
+    Tensors whose size is known only when the model runs take theirs then, and are not counted.
+
+    Examples
+    --------
+    >>> image = TensorSpec("x", "float32", (3, 100), 1200)
+    >>> io_block_bytes([image], [image])
+    2560
+    """
+    return sum(IO_RULE.reserved_bytes(spec.size_bytes) for spec in (*inputs, *outputs))
 
 
 class Launch(Protocol):
@@ -195,12 +235,14 @@ class Device(Protocol):
     def alloc(self, size_bytes: int) -> DeviceRange:
         """Reserve one block of `size_bytes` (> 0); the range has exactly that size.
 
-        A device that cannot give it says in its error how much is free.
+        It starts at a multiple of `align_bytes` and is not initialised. Nothing is added behind it:
+        regions inside bring their own tail (`planner.model.RegionRule`, `IO_RULE`). A device that
+        cannot give it says in its error how much is free.
         """
         ...
 
     def free(self, memory: DeviceRange) -> None:
-        """Give back what `alloc` returned."""
+        """Give back what `alloc` returned; refused while a model is loaded into it."""
         ...
 
     def fill(self, memory: DeviceRange, value: int) -> None:
@@ -219,7 +261,11 @@ class Device(Protocol):
         weights: DeviceRange | None,
         options: LoadOptions = LoadOptions(),
     ) -> ModelHandle:
-        """Load a model into the given memory; None: the device manages that part itself."""
+        """Load a model into the given memory; None: the device manages that part itself.
+
+        Memory must be as large as `query_size` says; a model without work or weights needs none.
+        Weights are written by each load, with the same bytes for sharers: load before executing.
+        """
         ...
 
     def unload(self, model: ModelHandle) -> None:
@@ -239,7 +285,7 @@ class Device(Protocol):
         ...
 
     def destroy_stream(self, stream: StreamId) -> None:
-        """Destroy a stream on which nothing runs."""
+        """Destroy a stream on which nothing runs, or one that failed or did not answer in time."""
         ...
 
     def launch(
@@ -249,14 +295,28 @@ class Device(Protocol):
         outputs: Sequence[Argument | None],
         stream: StreamId,
     ) -> Launch:
-        """Fill inputs and start one execution; host buffers may be reused once this returns.
+        """Fill inputs and start one execution; host inputs may be reused once this returns.
 
-        `outputs[i]` None: `finish` returns the bytes. Byte sizes are checked against `describe`.
+        Parameters
+        ----------
+        inputs : sequence of Argument
+            Those of `ModelDescription.visible_inputs`, in order. Inputs of undetermined shape are
+            memoryviews of their shape, or flat where a single axis is open.
+        outputs : sequence of Argument or None
+            None: `finish` returns the bytes; a writable host buffer: `finish` fills it; a
+            DeviceRange: the device writes there. Host outputs must not change before `finish`.
+
+        Notes
+        -----
+        Byte sizes are checked against `describe`. One model has at most one execution under way:
+        the next launch comes after `finish` (or `synchronize`, where all outputs are
+        DeviceRanges). Where outputs of undetermined size are asked for as None, the call may return
+        only when the execution has ended.
         """
         ...
 
     def finish(self, launch: Launch) -> tuple[bytearray | None, ...]:
-        """Wait for one execution and return the outputs that were asked for as None, in order."""
+        """Wait for one execution; return an entry per output: its bytes if asked for as None."""
         ...
 
     def synchronize(self, stream: StreamId) -> None:
