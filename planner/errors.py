@@ -5,9 +5,34 @@ says what was found, where, what was expected and the way out. A broken invarian
 `assert`.
 """
 
+from collections.abc import Iterable
 from typing import ClassVar
 
-__all__ = ["ArenaError", "DecodeError", "PlanError", "SpecError", "UsageError"]
+__all__ = ["ArenaError", "DecodeError", "PlanError", "SpecError", "UsageError", "did_you_mean"]
+
+_NEAR_NAMES_MAX = 1_000
+_NEAR_LENGTH_MAX = 80
+
+
+def did_you_mean(found: str, known: Iterable[str]) -> str:
+    """Return the end of a message that names the nearest known name; empty where none is near.
+
+    Examples
+    --------
+    >>> did_you_mean("detectr", ["reader", "detector"]), did_you_mean("x", ["reader"])
+    ("; did you mean 'detector'?", '')
+    """
+    from difflib import get_close_matches  # only a failing run pays for it
+
+    # Comparing is quadratic in the lengths: hostile names get no help.
+    names = [name for name in known if len(name) <= _NEAR_LENGTH_MAX][:_NEAR_NAMES_MAX]
+    near = get_close_matches(found[:_NEAR_LENGTH_MAX], names, n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def _printable(path: str) -> str:
+    """Return a path, which may hold hostile names, as text of one line that a terminal takes."""
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in path)
 
 
 class ArenaError(Exception):
@@ -25,13 +50,15 @@ class SpecError(ArenaError):
         What was found and what was expected.
     path : str
         Place inside the specification, such as ``pipelines.camera.steps.read.after[0]``; empty
-        where the whole is meant.
+        where the whole is meant. Both stay readable as attributes.
     """
 
     fault = "the fleet specification"
 
     def __init__(self, message: str, path: str = "") -> None:
+        path = _printable(path)
         super().__init__(f"{path}: {message}" if path else message)
+        self.message = message
         self.path = path
 
 
@@ -41,7 +68,9 @@ class DecodeError(ArenaError):
     fault = "the file"
 
     def __init__(self, message: str, path: str = "") -> None:
+        path = _printable(path)
         super().__init__(f"{path}: {message}" if path else message)
+        self.message = message
         self.path = path
 
 

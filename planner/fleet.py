@@ -11,7 +11,7 @@ from enum import StrEnum
 from graphlib import CycleError, TopologicalSorter
 from typing import Final
 
-from planner.errors import SpecError
+from planner.errors import SpecError, did_you_mean
 from planner.model import InstanceId, ModelId
 from planner.units import BYTES_MAX, shown
 
@@ -46,9 +46,7 @@ def channel_name(pipeline: str, channel: int) -> str:
 
 def _check_name(name: str, path: str, forbidden: str = "") -> None:
     if not name or not name.isprintable() or name != name.strip():
-        # The place may hold the name itself, and an error is one line.
-        place = "".join(char if char.isprintable() else repr(char)[1:-1] for char in path)
-        raise SpecError(f"name {shown(name)}: expected printable text without blank ends", place)
+        raise SpecError(f"name {shown(name)}: expected printable text without blank ends", path)
     found = [char for char in forbidden if char in name]
     if found:
         raise SpecError(
@@ -62,6 +60,19 @@ def _refuse_duplicates(names: Sequence[str], path: str) -> None:
         if name in seen:
             raise SpecError(f"{name!r} is given twice", path)
         seen.add(name)
+
+
+def _check_template(name: str, path: str) -> None:
+    """Check a lane or lock name, in which only ``{channel}`` is a placeholder."""
+    _check_name(name, path, forbidden="@")
+    rest = name.replace(CHANNEL_PLACEHOLDER, "")
+    if "{" in rest or "}" in rest:
+        raise SpecError(f"name {name!r}: the only placeholder is {CHANNEL_PLACEHOLDER}", path)
+
+
+def _unknown(kind: str, name: str, known: Sequence[str]) -> str:
+    near = did_you_mean(name, known)
+    return f"unknown {kind} {shown(name)}, expected one of {_listing(known)}{near}"
 
 
 def _listing(names: Sequence[str], most: int = 8) -> str:
@@ -126,12 +137,19 @@ class ModelSpec:
                 )
             if value is not None and not 0 <= value <= BYTES_MAX:
                 raise SpecError(f"found {shown(value)}, expected 0 to 2^62 bytes", f"{path}.{key}")
+        if self.file:
+            _check_name(self.file, f"{path}.file")
+        elif self.inputs:
+            raise SpecError("a declared model has no inputs to fix", f"{path}.inputs")
         _refuse_duplicates([name for name, _ in self.inputs], f"{path}.inputs")
         for name, shape in self.inputs:
-            if any(axis < 1 for axis in shape):
-                raise SpecError(
-                    f"found shape {shown(list(shape))}, expected axes >= 1", f"{path}.inputs.{name}"
-                )
+            _check_name(name, f"{path}.inputs")
+            for index, axis in enumerate(shape):
+                if not 1 <= axis <= BYTES_MAX:
+                    raise SpecError(
+                        f"found {shown(axis)}, expected an axis >= 1",
+                        f"{path}.inputs.{name}[{index}]",
+                    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,13 +180,13 @@ class StepSpec:
     def __post_init__(self) -> None:
         path = f"steps.{self.id}"
         _check_name(self.id, path, forbidden=".[]")
-        _check_name(self.lane, f"{path}.lane", forbidden="@")
+        _check_template(self.lane, f"{path}.lane")
         for index, lock in enumerate(self.locks):
-            _check_name(lock, f"{path}.locks[{index}]", forbidden="@")
+            _check_template(lock, f"{path}.locks[{index}]")
         _refuse_duplicates(self.locks, f"{path}.locks")
         _refuse_duplicates(self.after, f"{path}.after")
-        if self.time_ns is not None and self.time_ns < 0:
-            raise SpecError(f"found {shown(self.time_ns)}, expected >= 0", f"{path}.time")
+        if self.time_ns is not None and not 0 <= self.time_ns <= BYTES_MAX:
+            raise SpecError(f"found {shown(self.time_ns)}, expected 0 to 2^62 ns", f"{path}.time")
 
     def lane_of(self, channel: int) -> str:
         """Return the lane's name in `channel` (counted from 0)."""
@@ -219,8 +237,7 @@ class PipelineSpec:
             for index, name in enumerate(step.after):
                 if name not in known:
                     raise SpecError(
-                        f"unknown step {name!r}, expected one of {_listing(ids)}",
-                        f"{path}.steps.{step.id}.after[{index}]",
+                        _unknown("step", name, ids), f"{path}.steps.{step.id}.after[{index}]"
                     )
         try:
             TopologicalSorter({step.id: step.after for step in self.steps}).prepare()
@@ -234,7 +251,7 @@ class PipelineSpec:
             if step.id == step_id:
                 return step
         raise SpecError(
-            f"unknown step {step_id!r}, expected one of {_listing([s.id for s in self.steps])}",
+            _unknown("step", step_id, [step.id for step in self.steps]),
             f"pipelines.{self.id}.steps",
         )
 
@@ -266,8 +283,10 @@ class DeviceSpec:
             raise SpecError(
                 f"found {shown(self.memory_bytes)}, expected 0 to 2^62 bytes", "device.memory"
             )
-        if self.streams_max is not None and self.streams_max < 0:
-            raise SpecError(f"found {shown(self.streams_max)}, expected >= 0", "device.streams")
+        if self.streams_max is not None and not 0 <= self.streams_max <= COUNT_MAX:
+            raise SpecError(
+                f"found {shown(self.streams_max)}, expected 0 to {COUNT_MAX}", "device.streams"
+            )
         _refuse_duplicates([name for name, _ in self.reserve], "device.reserve")
         for name, size in self.reserve:
             _check_name(name, f"device.reserve.{name}")
@@ -315,7 +334,7 @@ class FleetSpec:
             for step in pipeline.steps:
                 if step.model not in known:
                     raise SpecError(
-                        f"unknown model {step.model!r}, expected one of {_listing(sorted(known))}",
+                        _unknown("model", step.model, [model.id for model in self.models]),
                         f"pipelines.{pipeline.id}.steps.{step.id}.model",
                     )
         executions = sum(
@@ -333,7 +352,7 @@ class FleetSpec:
         for model in self.models:
             if model.id == model_id:
                 return model
-        raise SpecError(f"unknown model {model_id!r}", "models")
+        raise SpecError(_unknown("model", model_id, [model.id for model in self.models]), "models")
 
     def pipeline(self, pipeline_id: str) -> PipelineSpec:
         """Return a pipeline by its id."""
@@ -341,8 +360,7 @@ class FleetSpec:
             if pipeline.id == pipeline_id:
                 return pipeline
         raise SpecError(
-            f"unknown pipeline {pipeline_id!r}, expected one of "
-            f"{_listing([p.id for p in self.pipelines])}",
+            _unknown("pipeline", pipeline_id, [pipeline.id for pipeline in self.pipelines]),
             "pipelines",
         )
 
