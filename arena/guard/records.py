@@ -1,0 +1,139 @@
+"""What the guard remembers of locks, channels, frames and calls: plain records, no decisions."""
+
+from arena.guard.moves import (
+    CALL_MOVES,
+    FRAME_MOVES,
+    CallEvent,
+    CallState,
+    FrameEvent,
+    FrameState,
+)
+from arena.guard.rules import ChannelRules, StepRule
+
+__all__ = ["CallRecord", "ChannelRecord", "FrameRecord", "LockRecord"]
+
+
+class LockRecord:
+    """One lock: who holds it, and who wants it in order of being made."""
+
+    __slots__ = ("holder", "name", "queue", "token")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.holder: CallRecord | None = None
+        self.queue: list[CallRecord] = []
+        self.token: object = None
+
+
+class ChannelRecord:
+    """One channel: its frames in progress and those waiting for their turn."""
+
+    __slots__ = ("live", "rules", "started", "tokens", "waiting")
+
+    def __init__(self, rules: ChannelRules) -> None:
+        self.rules = rules
+        self.started = 0
+        self.live: dict[int, FrameRecord] = {}
+        self.waiting: dict[FrameRecord, None] = {}
+        self.tokens: dict[int, tuple[object, ...]] = {}
+
+    @property
+    def has_place(self) -> bool:
+        """Whether the next frame may start: frame t - d has ended."""
+        return self.started - self.rules.frames_in_flight not in self.live
+
+
+class FrameRecord:
+    """One frame of one channel.
+
+    Attributes
+    ----------
+    state : FrameState
+    number : int
+        Counted from 0 in order of starting; -1 before it starts.
+    owner : str
+        Who opened it, for messages.
+    failed : bool
+        Whether a call of it finished as failed.
+    calls : dict of CallRecord
+        Calls made and not over, in the order in which they were made.
+    """
+
+    __slots__ = (
+        "calls",
+        "channel",
+        "closed_mask",
+        "closers",
+        "failed",
+        "follows",
+        "live_counts",
+        "live_mask",
+        "number",
+        "owner",
+        "state",
+        "tokens",
+    )
+
+    def __init__(self, channel: ChannelRecord, owner: str) -> None:
+        self.channel = channel
+        self.owner = owner
+        self.state = FrameState.WAITING
+        self.number = -1
+        self.failed = False
+        self.calls: dict[CallRecord, None] = {}
+        self.live_counts: dict[int, int] = {}
+        self.live_mask = 0
+        self.closed_mask = 0
+        self.closers: list[int] = []
+        self.tokens: dict[int, object] = {}
+        self.follows: tuple[object, ...] = ()
+
+    def __str__(self) -> str:
+        name = self.channel.rules.name
+        return f"{name} frame {self.number}" if self.number >= 0 else f"frame of {name}"
+
+    def move(self, event: FrameEvent) -> None:
+        """Make one move of the table."""
+        self.state = FRAME_MOVES.after(self.state, event, self)
+
+
+class CallRecord:
+    """One call of one step in one frame.
+
+    Attributes
+    ----------
+    state : CallState
+    sequence : int
+        Order of being made, over the whole machine.
+    owner : str
+        Who made it, for messages.
+    follows : tuple
+        Once granted: the tokens (`Machine.finish`) of the calls that this one follows by order, by
+        frames in flight or by a lock. Of several whose order follows from one another, the last.
+    """
+
+    __slots__ = ("follows", "frame", "index", "locks", "owner", "rule", "sequence", "state")
+
+    def __init__(
+        self,
+        frame: FrameRecord,
+        index: int,
+        sequence: int,
+        owner: str,
+        locks: tuple[LockRecord, ...],
+    ) -> None:
+        self.frame = frame
+        self.index = index
+        self.rule: StepRule = frame.channel.rules.steps[index]
+        self.sequence = sequence
+        self.owner = owner
+        self.locks = locks
+        self.state = CallState.BLOCKED
+        self.follows: tuple[object, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.rule.id!r} of {self.frame}"
+
+    def move(self, event: CallEvent) -> None:
+        """Make one move of the table."""
+        self.state = CALL_MOVES.after(self.state, event, self)
