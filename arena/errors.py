@@ -2,7 +2,14 @@
 
 from planner.errors import ArenaError, DecodeError, UsageError
 
-__all__ = ["DeviceError", "FormatError", "GuardError", "GuardTimeoutError", "LoadError"]
+__all__ = [
+    "DeviceError",
+    "FormatError",
+    "GuardError",
+    "GuardTimeoutError",
+    "LoadError",
+    "RaceError",
+]
 
 
 class FormatError(DecodeError):
@@ -61,3 +68,7 @@ class GuardError(UsageError):
 
 class GuardTimeoutError(GuardError):
     """A wait ran out of time; the message names what it waited for."""
+
+
+class RaceError(GuardError):
+    """Two executions share memory and nothing orders them; the second was not started."""

@@ -119,7 +119,7 @@ class BlockingMachine:
     def withdraw(self, call: CallRecord) -> bool:
         """Withdraw a call if it still waits; return whether it did."""
         with self._mutex:
-            waits = call.state in (CallState.BLOCKED, CallState.QUEUED)
+            waits = call.is_waiting
             if waits:
                 self._wake(self._machine.withdraw(call))
         return waits
@@ -142,14 +142,19 @@ class BlockingMachine:
             if wait:
                 raise GuardTimeoutError(f"leaving {frame} waited {timeout_s} s for {wait}")
 
-    def close(self, reason: str, timeout_s: float | None) -> None:
-        """Withdraw what waits, refuse what is new, and return once nothing runs."""
-        _check_timeout(timeout_s)
+    def stop(self, reason: str) -> None:
+        """Withdraw what waits and refuse what is new; running calls go on."""
         with self._mutex:
             if not self._machine.closed:
                 self._wake(self._machine.close(reason))
                 for queue in self._queues.values():
                     queue.put(None)
+
+    def close(self, reason: str, timeout_s: float | None) -> None:
+        """Stop, and return once nothing runs."""
+        _check_timeout(timeout_s)
+        self.stop(reason)
+        with self._mutex:
             waiter = self._register(self) if self._machine.is_running() else None
         if waiter is None or _sleep(waiter, timeout_s):
             return

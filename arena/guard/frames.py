@@ -13,7 +13,7 @@ from arena.guard.blocking import BlockingMachine
 from arena.guard.holders import Holder, Holders
 from arena.guard.moves import CallState, FrameState
 from arena.guard.records import CallRecord, FrameRecord
-from arena.guard.rules import channel_rules
+from arena.guard.rules import ChannelRules, channel_rules
 from planner.fleet import FleetSpec
 from planner.model import InstanceId
 from planner.plan import AddedOrder
@@ -107,15 +107,29 @@ class Guard:
         holder = self._holders.current
         holder.refuse_inside_call("cannot take calls of lane", lane)
         item = self._machine.take(lane)
-        holder.lane = lane
         if item is None:
+            holder.lane = ""
             return None
+        holder.lane = lane
         record, job = item
         if record.state is CallState.WITHDRAWN:
             return Call(self, record, None, job)
         call = Call(self, record, holder, job)
         holder.call = call
         return call
+
+    def stop(self, reason: str) -> None:
+        """Withdraw everything that waits and refuse everything new, without waiting.
+
+        For a failure after which no memory may be used again: allowed inside a call, so that
+        nothing is granted in between. The first reason stays.
+
+        Parameters
+        ----------
+        reason : str
+            For the messages of all that is refused from now on.
+        """
+        self._machine.stop(reason)
 
     def close(self, timeout_s: float | None = None) -> None:
         """Withdraw everything that waits, refuse everything new, wait for the running calls.
@@ -167,7 +181,12 @@ class Frame:
     @property
     def channel(self) -> str:
         """Name of the channel, such as ``camera[0]``."""
-        return self._record.channel.rules.name
+        return self.rules.name
+
+    @property
+    def rules(self) -> ChannelRules:
+        """The channel's steps with their instances, lanes, locks and order."""
+        return self._record.channel.rules
 
     @property
     def number(self) -> int:

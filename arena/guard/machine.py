@@ -289,7 +289,7 @@ class Machine:
                 lock.queue.remove(call)
 
     def _take_back_waiting(self, frame: FrameRecord) -> list[CallRecord]:
-        waiting = [call for call in frame.calls if call.state is not CallState.RUNNING]
+        waiting = [call for call in frame.calls if call.is_waiting]
         for call in waiting:
             self._take_back(call)
         return waiting

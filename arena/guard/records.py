@@ -134,6 +134,11 @@ class CallRecord:
     def __str__(self) -> str:
         return f"{self.rule.id!r} of {self.frame}"
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the call neither ran nor was withdrawn yet."""
+        return self.state is CallState.BLOCKED or self.state is CallState.QUEUED
+
     def move(self, event: CallEvent) -> None:
         """Make one move of the table."""
         self.state = CALL_MOVES.after(self.state, event, self)
