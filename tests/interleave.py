@@ -2,8 +2,9 @@
 
 The code under test gets `Interleaving.lock` and `Interleaving.queue` instead of the standard ones.
 Each thread stops before it takes a lock or an item, and after a sleep on a lock; which thread goes
-on is a choice, and so is whether a wait with a time limit times out. `explore` tries all choices by
-depth-first search, with at most `preemptions_max` switches away from a thread that could go on.
+on is a choice, and so is whether a wait with a time limit times out, and whether a sleep of the
+thread chosen for that is interrupted. `explore` tries all choices by depth-first search, with at
+most `preemptions_max` switches away from a thread that could go on.
 
 References
 ----------
@@ -18,16 +19,19 @@ from typing import Any
 
 __all__ = ["Interleaving", "explore"]
 
+GO, TIMEOUT, INTERRUPT = range(3)
+
 
 class Task:
-    """One thread: what it waits for, and whether that wait may time out."""
+    """One thread: what it waits for, and whether that wait may time out or be interrupted."""
 
     def __init__(self, body: Callable[[], None]) -> None:
         self.body = body
         self.baton = threading.Semaphore(0)
         self.is_ready: Callable[[], bool] = lambda: True
         self.may_time_out = False
-        self.timed_out = False
+        self.may_be_interrupted = False
+        self.wakes_by = GO
         self.over = False
         self.error: BaseException | None = None
 
@@ -44,6 +48,8 @@ class Interleaving:
         self.control = threading.Semaphore(0)
         self.inside = 0
         self.failure = ""
+        self.interruptible: int | None = None
+        """Position of the thread whose first sleep may be interrupted."""
 
     def lock(self) -> "Lock":
         """Return what stands for `threading.Lock()`."""
@@ -64,10 +70,10 @@ class Interleaving:
             if not options:
                 self.failure = "deadlock"
                 break
-            task, timed_out = options[self._choose(len(options))]
+            task, wakes_by = options[self._choose(len(options))]
             if self.current not in (None, task) and self._can_go(self.current):
                 self.preemptions -= 1
-            task.timed_out = timed_out
+            task.wakes_by = wakes_by
             self.current = task
             task.baton.release()
             self.control.acquire()
@@ -79,16 +85,25 @@ class Interleaving:
             for thread in threads:
                 thread.join()
 
-    def pause(self, is_ready: Callable[[], bool] = lambda: True, *, timed: bool = False) -> bool:
+    def pause(self, is_ready: Callable[[], bool] = lambda: True) -> None:
+        """Let others go first, and go on when `is_ready`."""
+        self.sleep(is_ready, timed=False, interruptible=False)
+
+    def sleep(self, is_ready: Callable[[], bool], *, timed: bool, interruptible: bool) -> bool:
         """Let others go first; return False if this wait timed out instead."""
         task = self.current
         if task is None or self.inside:
             assert is_ready(), "waits while it holds the mutex"
             return True
+        chosen = self.interruptible is not None and task is self.tasks[self.interruptible]
         task.is_ready, task.may_time_out = is_ready, timed
+        task.may_be_interrupted = interruptible and chosen
         self.control.release()
         task.baton.acquire()
-        return not task.timed_out
+        if task.wakes_by == INTERRUPT:
+            self.interruptible = None
+            raise KeyboardInterrupt
+        return task.wakes_by == GO
 
     def _run(self, task: Task) -> None:
         task.baton.acquire()
@@ -102,15 +117,15 @@ class Interleaving:
     def _can_go(self, task: Task | None) -> bool:
         return task is not None and not task.over and task.is_ready()
 
-    def _options(self) -> list[tuple[Task, bool]]:
-        """Tasks that may go next, and whether by a timeout; the current one first."""
-        if self._can_go(self.current) and self.preemptions <= 0:
-            assert self.current is not None
-            return [(self.current, False)]
+    def _options(self) -> list[tuple[Task, int]]:
+        """Tasks that may go next, and what wakes them; the current one first."""
+        if self.current is not None and self._can_go(self.current) and self.preemptions <= 0:
+            return [(self.current, GO)]
         tasks = sorted(self.tasks, key=lambda task: task is not self.current)
-        ready = [(task, False) for task in tasks if self._can_go(task)]
-        late = [(t, True) for t in tasks if not t.over and t.may_time_out and not t.is_ready()]
-        return ready + late
+        ready = [(t, GO) for t in tasks if self._can_go(t)]
+        late = [(t, TIMEOUT) for t in tasks if not t.over and t.may_time_out and not t.is_ready()]
+        hit = [(t, INTERRUPT) for t in tasks if not t.over and t.may_be_interrupted]
+        return ready + late + hit
 
     def _choose(self, count: int) -> int:
         position = len(self.choices)
@@ -126,8 +141,11 @@ class Lock:
         self._owner = owner
         self._held = False
 
+    def _is_free(self) -> bool:
+        return not self._held
+
     def acquire(self, timeout: float = -1) -> bool:
-        woken = self._owner.pause(lambda: not self._held, timed=timeout >= 0)
+        woken = self._owner.sleep(self._is_free, timed=timeout >= 0, interruptible=True)
         if woken:
             self._held = True
         self._owner.pause()  # What it was woken for may change before it looks.
@@ -138,7 +156,7 @@ class Lock:
         self._held = False
 
     def __enter__(self) -> None:
-        self._owner.pause(lambda: not self._held)
+        self._owner.pause(self._is_free)
         self._held = True
         self._owner.inside += 1
 

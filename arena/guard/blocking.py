@@ -20,7 +20,7 @@ from arena.guard.moves import CallState, FrameState
 from arena.guard.records import CallRecord, FrameRecord
 from arena.guard.rules import ChannelRules
 
-__all__ = ["BlockingMachine"]
+__all__ = ["BlockingMachine", "ForkedMachine"]
 
 
 class BlockingMachine:
@@ -163,16 +163,6 @@ class BlockingMachine:
         if running:
             raise GuardTimeoutError(f"closing waited {timeout_s} s for calls to end: {running}")
 
-    def close_after_fork(self, reason: str) -> None:
-        """Close in a forked child, where no other thread exists and the mutex may be held."""
-        self._mutex = threading.Lock()
-        self._machine = Machine({})
-        self._machine.closed = reason
-        self._waiters = {}
-        self._queues = {lane: SimpleQueue() for lane in self._queues}
-        for queue in self._queues.values():
-            queue.put(None)
-
     def _register(self, subject: object) -> threading.Lock:
         """Return a lock that the move which ends the wait for `subject` releases."""
         waiter = threading.Lock()
@@ -228,6 +218,33 @@ class BlockingMachine:
             wait = waits_for(frame)
             self._wake(self._machine.withdraw_waiting(frame))
         return wait
+
+
+class ForkedMachine(BlockingMachine):
+    """What a forked child finds in place of its parent's machine: closed, with nothing to wait for.
+
+    Parameters
+    ----------
+    reason : str
+        For the messages of all that is refused.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__({})
+        self._machine.closed = reason
+
+    def take(self, lane: str) -> None:
+        """Return None: nothing is left."""
+
+    def finish(self, call: CallRecord, *, failed: bool, token: object) -> None:
+        """Let go of a call; nobody is there to be granted its locks."""
+
+    def withdraw(self, call: CallRecord) -> bool:  # noqa: ARG002 (every call is gone)
+        """Return False: nothing waits."""
+        return False
+
+    def leave(self, frame: FrameRecord, *, failed: bool, timeout_s: float | None) -> None:
+        """Let go of a frame; whoever ran its calls is not there."""
 
 
 def _check_timeout(timeout_s: float | None) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Final, Self
 
-from arena.guard.blocking import BlockingMachine
+from arena.guard.blocking import BlockingMachine, ForkedMachine
 from arena.guard.holders import Holder, Holders
 from arena.guard.moves import CallState, FrameState
 from arena.guard.records import CallRecord, FrameRecord
@@ -53,7 +53,7 @@ class Guard:
     """
 
     def __init__(self, fleet: FleetSpec, added: Sequence[AddedOrder] = ()) -> None:
-        self._machine = BlockingMachine(channel_rules(fleet, added))
+        self._machine: BlockingMachine = BlockingMachine(channel_rules(fleet, added))
         self._holders = Holders()
         _GUARDS.add(self)
 
@@ -370,7 +370,7 @@ _GUARDS: Final["weakref.WeakSet[Guard]"] = weakref.WeakSet()
 def _close_in_child() -> None:
     """Close every guard in a forked child: the threads that it knew are gone there."""
     for guard in _GUARDS:
-        guard._machine.close_after_fork("the process forked; start processes by spawn, load there")
+        guard._machine = ForkedMachine("the process forked; start processes by spawn, load there")
 
 
 os.register_at_fork(after_in_child=_close_in_child)

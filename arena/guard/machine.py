@@ -108,7 +108,7 @@ class Machine:
                 f"unknown channel {channel!r}, expected one of {listing(self._channels)}"
             ) from None
         frame = FrameRecord(record, owner)
-        if record.has_place and not record.waiting:
+        if record.has_place:  # Then nobody waits for one.
             self._start(frame)
         elif cannot_wait:
             raise GuardError(
@@ -297,8 +297,9 @@ class Machine:
     def _settle(self, gone: list[CallRecord], *left: FrameRecord) -> Moved:
         """Let calls that are over or withdrawn go: clear, grant, and end frames that were left.
 
-        Cleared calls enter their queues before anything is granted: among all that may run now, the
-        oldest comes first.
+        Cleared calls enter their queues before anything is granted, so that the oldest of all that
+        may run now is served. The order of granting means nothing: two calls that are first in all
+        of their queues have no lock in common.
         """
         ready: dict[CallRecord, None] = {}
         frames = dict.fromkeys(left)
@@ -316,7 +317,7 @@ class Machine:
                         ready[other] = None
         for call in gone:
             ready.update((lock.queue[0], None) for lock in call.locks if lock.queue)
-        moved: Moved = [c for c in sorted(ready, key=_BY_AGE) if self._grant_if_first(c)]
+        moved: Moved = [call for call in ready if self._grant_if_first(call)]
         for frame in frames:
             moved += self._end_if_idle(frame)
         return moved

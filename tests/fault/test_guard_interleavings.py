@@ -202,6 +202,73 @@ def test_closing_at_any_moment_leaves_nobody_behind(site: Build) -> None:
 
         return (lambda: worker("p[0]"), lambda: worker("p[1]"), closer), check
 
-    assert explore(scenario, preemptions_max=3) > 100
+    assert explore(scenario, preemptions_max=2) > 100
     closed = "no frame: the guard is closed: close() was called"
     assert outcomes == {closed, "withdrawn", "refused", "a"}
+
+
+def test_leaving_with_a_time_limit_ends_the_frame_once_whatever_the_moment(site: Build) -> None:
+    outcomes: set[str] = set()
+
+    def scenario(run: Interleaving) -> Scenario:
+        here = site(run, CHAIN)
+        frame = here.guard.open_frame("p[0]")
+        first, second = frame.submit("a"), frame.submit("b")
+
+        def serve() -> None:
+            here.execute(first)
+            if not second.withdrawn:
+                here.execute(second)
+
+        def leaver() -> None:
+            try:
+                frame.leave(timeout_s=1)
+                outcomes.add("left")
+            except GuardTimeoutError:
+                outcomes.add("late, b runs" if not second.withdrawn else "late, b withdrawn")
+
+        return (serve, leaver), here.check_idle
+
+    assert explore(scenario, preemptions_max=6) > 10
+    assert outcomes == {"left", "late, b runs", "late, b withdrawn"}
+
+
+@pytest.mark.parametrize("interrupted", ["open", "enter", "leave"])
+def test_an_interrupt_at_any_moment_of_a_wait_leaves_nothing_behind(
+    site: Build, interrupted: str
+) -> None:
+    outcomes: set[str] = set()
+
+    def scenario(run: Interleaving) -> Scenario:
+        here = site(run, CHAIN if interrupted == "open" else ONE_LANE)
+        run.interruptible = 0
+        own = here.guard.open_frame("p[0]")
+        other = own if interrupted != "enter" else here.guard.open_frame("p[1]")
+        busy = other.submit("a")
+
+        def victim() -> None:
+            try:
+                if interrupted == "open":
+                    here.guard.open_frame("p[0]").leave()
+                elif interrupted == "enter":
+                    own.enter("a").done()
+                else:
+                    own.leave()
+                outcomes.add("done")
+            except KeyboardInterrupt:
+                outcomes.add("interrupted")
+
+        def worker() -> None:
+            here.execute(busy)
+            if interrupted != "leave":
+                other.leave()
+
+        def check() -> None:
+            if interrupted == "enter":
+                own.leave()
+            here.check_idle()
+
+        return (victim, worker), check
+
+    assert explore(scenario, preemptions_max=6) > 5
+    assert outcomes == {"done", "interrupted"}

@@ -412,6 +412,17 @@ def test_whoever_serves_a_lane_may_submit_and_never_waits_for_others(
     frame.leave()
 
 
+def test_every_thread_that_serves_a_lane_is_sent_home_when_the_guard_closes(
+    guard: Guard, threads: Threads
+) -> None:
+    served = [threads.submit(serve, guard, "ocr", []) for _ in range(3)]
+    guard.close()
+    for future in served:
+        future.result(30)
+    serve(guard, "ocr", [])
+    guard.close()
+
+
 def test_an_unknown_lane_lists_the_lanes(guard: Guard) -> None:
     with pytest.raises(
         GuardError, match=r"unknown lane 'x', expected one of ocr, tracking, vision"

@@ -15,8 +15,10 @@ executes such a call shows it (`begin`).
 import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
-from arena.device.adaptor import DIRECT, Adaptor
+from arena.device.adaptors.adaptor import Adaptor
+from arena.device.adaptors.happens_before import Clock, Epoch, HappensBefore, join
 from arena.device.base import (
     Argument,
     Device,
@@ -28,11 +30,12 @@ from arena.device.base import (
     ModelSource,
     StreamId,
 )
-from arena.device.happens_before import Clock, Epoch, HappensBefore, join
 from arena.errors import DeviceError, RaceError
 from planner.errors import UsageError
 
 __all__ = ["Race", "RaceCheck", "Stamp"]
+
+_DEFAULT_OPTIONS: Final = LoadOptions()
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +131,7 @@ class RaceCheck(Adaptor):
         *,
         work: DeviceRange | None,
         weights: DeviceRange | None,
-        options: LoadOptions = DIRECT,
+        options: LoadOptions = _DEFAULT_OPTIONS,
     ) -> ModelHandle:
         """Load a model and note whose work memory it shares."""
         handle = self.inner.load(source, work=work, weights=weights, options=options)
