@@ -73,6 +73,7 @@ def load_plan(
     sources: Mapping[ModelId, ModelSource],
     *,
     options: LoadOptions | None = None,
+    on_reserved: Callable[[], None] | None = None,
     on_loaded: Callable[[LoadedInstance], None] | None = None,
 ) -> LoadedFleet:
     """Load every instance of `plan` on `device`, at its planned pointers.
@@ -87,8 +88,8 @@ def load_plan(
         Every used model.
     options : LoadOptions
         For all loads.
-    on_loaded : callable
-        Called after each load, for progress and measurements.
+    on_reserved, on_loaded : callable
+        Called after the reservation and after each load, for progress and measurements.
 
     Returns
     -------
@@ -107,6 +108,8 @@ def load_plan(
     arena = reserve(plan, device)
     loaded: dict[InstanceId, LoadedInstance] = {}
     try:
+        if on_reserved is not None:
+            on_reserved()
         for instance in sorted(
             plan.instances, key=lambda row: (-row.weight_bytes, -row.work_bytes, row.id)
         ):

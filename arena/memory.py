@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from arena.device.base import Device, DeviceRange
 from arena.errors import DeviceError
 from planner.plan import Instance, Plan
-from planner.units import format_bytes
+from planner.units import align_up, format_bytes
 
 __all__ = ["Arena", "reserve"]
 
 
 @dataclass(frozen=True, slots=True)
 class Arena:
-    """Both reservations of a plan; None where the plan needs no bytes of that kind."""
+    """Both reservations of a plan, page-rounded; None where it needs no bytes of that kind."""
 
     work: DeviceRange | None
     weights: DeviceRange | None
@@ -33,6 +33,8 @@ class Arena:
 def reserve(plan: Plan, device: Device) -> Arena:
     """Reserve work and weights of `plan` on `device`, one block each, and clear the work block.
 
+    Blocks are whole pages, so that their bases are aligned to pages and regions to the plan's rule.
+
     The vendor advises to clear work memory once, since only memory that the device allocates itself
     for a model is cleared by it.
 
@@ -41,9 +43,9 @@ def reserve(plan: Plan, device: Device) -> Arena:
     DeviceError
         The device cannot give a block that large; says what it can give. Nothing stays reserved.
     """
-    work = _reserve(device, plan.height_bytes, "work")
+    work = _reserve(plan, device, plan.height_bytes, "work")
     try:
-        weights = _reserve(device, plan.weight_bytes, "weights")
+        weights = _reserve(plan, device, plan.weight_bytes, "weights")
         try:
             if work is not None:
                 device.fill(work, 0)
@@ -58,11 +60,12 @@ def reserve(plan: Plan, device: Device) -> Arena:
     return Arena(work, weights)
 
 
-def _reserve(device: Device, size_bytes: int, what: str) -> DeviceRange | None:
-    if size_bytes == 0:
+def _reserve(plan: Plan, device: Device, height_bytes: int, what: str) -> DeviceRange | None:
+    if height_bytes == 0:
         return None
+    size_bytes = align_up(height_bytes, plan.page_bytes)
     try:
-        return device.alloc(size_bytes)
+        block = device.alloc(size_bytes)
     except DeviceError as error:
         free = device.memory_info().free_bytes
         raise DeviceError(
@@ -73,6 +76,13 @@ def _reserve(device: Device, size_bytes: int, what: str) -> DeviceRange | None:
             call=error.call,
             code=error.code,
         ) from error
+    if block.pointer % plan.rule.align_bytes:
+        device.free(block)
+        raise DeviceError(
+            f"device {device.name!r} gave {what} memory at {block.pointer:#x}, expected a multiple "
+            f"of {plan.rule.align_bytes}: regions would not be aligned"
+        )
+    return block
 
 
 def _slice(block: DeviceRange | None, offset: int | None, size_bytes: int) -> DeviceRange | None:

@@ -14,7 +14,7 @@ from arena.device.base import Argument, DeviceRange, ModelDescription
 from planner.errors import UsageError
 from planner.model import TensorSpec
 
-__all__ = ["HostArray", "as_array", "as_arguments", "name_outputs"]
+__all__ = ["HostArray", "as_arguments", "as_array", "name_outputs"]
 
 HostArray: TypeAlias = Any
 """A numpy array or a memoryview: the two cannot be told apart without importing numpy."""
@@ -58,8 +58,8 @@ def as_arguments(
     visible = [spec for spec in description.inputs if spec.name not in description.hidden]
     if not isinstance(values, Mapping):
         if len(visible) != 1:
-            names = ", ".join(repr(spec.name) for spec in visible)
-            raise UsageError(f"{where}: found one bare input, expected a mapping with {names}")
+            wanted = ", ".join(repr(spec.name) for spec in visible)
+            raise UsageError(f"{where}: found one bare input, expected a mapping with {wanted}")
         values = {visible[0].name: values}
     names = [spec.name for spec in visible]
     for name in values:
@@ -77,7 +77,7 @@ def _as_argument(value: object, spec: TensorSpec, where: str) -> Argument:
         _check_size(value.size_bytes, spec, place)
         return value
     try:
-        view = memoryview(value)  # type: ignore[arg-type]  # anything may be passed; it says no
+        view: Any = memoryview(value)  # type: ignore[arg-type]  # anything may come; it says no
     except (TypeError, ValueError) as error:
         raise UsageError(
             f"{place}: {type(value).__name__} is no buffer; pass a numpy array, bytes or a "
@@ -96,7 +96,8 @@ def _as_argument(value: object, spec: TensorSpec, where: str) -> Argument:
                 f"{place}: found shape {list(view.shape)}, expected {list(spec.shape)}"
             )
     _check_size(view.nbytes, spec, place)
-    return view.cast("B") if view.nbytes else memoryview(b"")
+    flat: memoryview = view.cast("B") if view.nbytes else memoryview(b"")
+    return flat
 
 
 def _check_size(size_bytes: int, spec: TensorSpec, place: str) -> None:
@@ -116,10 +117,10 @@ def as_array(data: bytearray, spec: TensorSpec) -> HostArray:
         shape = (len(data) // _width(code),)  # undetermined axes: flat
     if numpy := sys.modules.get("numpy"):
         return numpy.frombuffer(data, spec.dtype if code != "B" else "uint8").reshape(shape)
-    view = memoryview(data)
+    view: Any = memoryview(data)
     if code == "e" or not data:
         return view  # memoryview knows no half floats; nothing has no shape
-    return view.cast(code, shape) if shape else view.cast(code)
+    return view.cast(code, shape)
 
 
 def _width(code: str) -> int:

@@ -1,0 +1,23 @@
+"""The command line: one command a file, each a small function whose docstring is its help.
+
+Only this room prints. Exit codes: 0 yes, 1 no (does not fit, invalid plan, mismatch), 2 wrong input
+or use, 3 the device failed, 130 interrupted.
+"""
+
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+__all__ = ["main", "run"]
+
+
+def main() -> NoReturn:
+    """Run the command line of this process and exit with its code."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line and return its exit code; errors print one line, `--debug` the rest."""
+    from arena.cli.app import invoke
+
+    return invoke(arguments)

@@ -12,7 +12,7 @@ from planner.errors import ArenaError
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["console", "emit_error", "emit_json", "progress", "table", "warn"]
+__all__ = ["console", "emit_error", "emit_json", "live_line", "progress", "table", "warn"]
 
 
 def emit_json(value: Mapping[str, object]) -> None:
@@ -20,13 +20,13 @@ def emit_json(value: Mapping[str, object]) -> None:
     sys.stdout.write(json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def emit_error(error: BaseException, *, as_json: bool) -> None:
+def emit_error(error: Exception, *, message: str, as_json: bool) -> None:
     """Print what went wrong: one line on stderr, and the JSON object where one was asked for."""
-    message = " ".join(str(error).split()) or type(error).__name__
+    line = " ".join(message.split()) or type(error).__name__
     fault = error.fault if isinstance(error, ArenaError) else "the caller"
-    sys.stderr.write(f"error ({fault}): {message}\n")
+    sys.stderr.write(f"error ({fault}): {line}\n")
     if as_json:
-        emit_json({"error": {"message": message, "fault": fault, "type": type(error).__name__}})
+        emit_json({"error": {"message": line, "fault": fault, "type": type(error).__name__}})
 
 
 def warn(messages: Iterable[str]) -> None:
@@ -74,3 +74,21 @@ def progress(label: str) -> Iterator[Any]:
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(label, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+@contextmanager
+def live_line() -> Iterator[Any]:
+    """Yield a callback (height, bound) that rewrites one line on stderr when that is a terminal."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+
+    def report(height: int | None, bound: int) -> None:
+        gap = "-" if not height or not bound else f"{height / bound - 1:.2%}"
+        sys.stderr.write(f"\rheight {height}  lower bound {bound}  gap {gap}\x1b[K")
+        sys.stderr.flush()
+
+    try:
+        yield report
+    finally:
+        sys.stderr.write("\r\x1b[K")

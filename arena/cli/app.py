@@ -1,0 +1,86 @@
+"""The table of commands, and how errors become exit codes."""
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Final
+
+import typer
+
+from arena.cli.advise import advise
+from arena.cli.check import check
+from arena.cli.doctor import doctor
+from arena.cli.inspect import inspect
+from arena.cli.output import emit_error
+from arena.cli.plan import plan
+from arena.cli.report import report
+from arena.cli.run import run
+from arena.cli.schema import schema
+from arena.cli.solve import solve
+from arena.errors import DeviceError
+from planner.errors import ArenaError
+
+__all__ = ["invoke"]
+
+INTERRUPTED: Final = 130
+"""What shells expect of a command that Ctrl-C ended: 128 + SIGINT."""
+
+INTERNAL: Final = 70
+"""EX_SOFTWARE of sysexits.h: our own mistake is neither a no nor the caller's."""
+
+app = typer.Typer(
+    name="arena",
+    help="Plan and share device memory for fleets of ahead-of-time compiled models.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for command in (inspect, advise, plan, check, run, solve, report, schema, doctor):
+    app.command()(command)
+
+
+@app.callback()
+def options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+) -> None:
+    """Hold what every command shares; `invoke` reads it from the words themselves."""
+
+
+def invoke(arguments: Sequence[str]) -> int:
+    """Run one command line and return its exit code."""
+    words = [word for word in arguments if word != "--debug"]
+    debug = len(words) < len(arguments)
+    as_json = "--json" in words
+    from click.exceptions import Abort, ClickException, NoArgsIsHelpError
+
+    try:
+        code = typer.main.get_command(app).main(args=words, standalone_mode=False)
+        sys.stdout.flush()
+        return int(code or 0)
+    except NoArgsIsHelpError as error:
+        error.show()
+        return 2
+    except ClickException as error:
+        if debug:
+            raise
+        emit_error(error, message=error.format_message(), as_json=as_json)
+        return 2
+    except (KeyboardInterrupt, Abort):
+        sys.stderr.write("interrupted\n")
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader went away (`| head`): nothing more can be said to it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except ArenaError as error:
+        if debug:
+            raise
+        emit_error(error, message=str(error), as_json=as_json)
+        return 3 if isinstance(error, DeviceError) else 2
+    except Exception as error:
+        if debug:
+            raise
+        message = f"internal error: {type(error).__name__}: {error}; --debug shows where"
+        emit_error(error, message=message, as_json=as_json)
+        return INTERNAL

@@ -1,0 +1,27 @@
+"""Arguments and options that several commands take."""
+
+from pathlib import Path
+from typing import Annotated, TypeAlias
+
+import typer
+
+__all__ = ["DeviceName", "FleetFile", "FleetOrPlanFile", "JsonFlag", "Memory", "PlanFile"]
+
+JsonFlag: TypeAlias = Annotated[
+    bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else there.")
+]
+FleetFile: TypeAlias = Annotated[
+    Path, typer.Argument(metavar="FLEET", help="Fleet file, YAML or JSON.")
+]
+PlanFile: TypeAlias = Annotated[Path, typer.Argument(metavar="PLAN", help="Plan file.")]
+FleetOrPlanFile: TypeAlias = Annotated[
+    Path, typer.Argument(metavar="FLEET_OR_PLAN", help="Fleet file (planned first) or plan file.")
+]
+Memory: TypeAlias = Annotated[
+    str | None,
+    typer.Option("--memory", metavar="SIZE", help="Usable device memory, such as 21527MiB."),
+]
+DeviceName: TypeAlias = Annotated[
+    str | None,
+    typer.Option("--device", metavar="cpu|twin|acl", help="Default: what the models are for."),
+]

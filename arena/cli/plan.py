@@ -1,0 +1,47 @@
+"""`arena plan`: the plan of a fleet and its figures."""
+
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from arena.cli.arguments import FleetFile, JsonFlag, Memory
+from arena.cli.output import emit_json, progress, warn
+
+__all__ = ["plan"]
+
+
+def plan(
+    fleet: FleetFile,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="PLAN", help="Write the plan file.")
+    ] = None,
+    memory: Memory = None,
+    as_json: JsonFlag = False,
+) -> int:
+    """Plan a fleet: offsets for every instance, with the proof of how near the optimum they are.
+
+    Exits 0 when the plan fits the device's memory, 1 when it does not; both write -o.
+    """
+    from arena.planning import plan_file
+    from arena.session import write_plan
+    from planner.report.figures import plan_figures
+    from planner.report.text import plan_text
+    from planner.units import parse_bytes
+
+    started = time.perf_counter()
+    limit = None if memory is None else parse_bytes(memory, "--memory")
+    with progress("measuring models") as advance:
+        planned = plan_file(fleet, memory_bytes=limit, progress=advance)
+    if output is not None:
+        write_plan(planned.plan, output, base=planned.base)
+    warn(planned.warnings)
+    if as_json:
+        figures = plan_figures(planned.plan)
+        seconds = round(time.perf_counter() - started, 6)
+        emit_json({**figures, "warnings": list(planned.warnings), "seconds": seconds})
+    else:
+        sys.stdout.write(plan_text(planned.plan))
+    return 0 if planned.plan.fits else 1

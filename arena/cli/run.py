@@ -1,0 +1,83 @@
+"""`arena run`: plan, load, run frames of every channel, compare every output, unload."""
+
+import sys
+import time
+from typing import Annotated, Any
+
+import typer
+
+from arena.cli.arguments import DeviceName, FleetOrPlanFile, JsonFlag, Memory
+from arena.cli.output import emit_json, progress, warn
+
+__all__ = ["run"]
+
+
+def run(
+    source: FleetOrPlanFile,
+    device: DeviceName = None,
+    frames: Annotated[int, typer.Option("--frames", min=0, help="Frames of each channel.")] = 10,
+    threads: Annotated[int, typer.Option("--threads", min=1, help="That open frames.")] = 4,
+    memory: Memory = None,
+    unsafe_no_guard: Annotated[
+        bool,
+        typer.Option("--unsafe-no-guard", help="Twin only: no places, order or locks."),
+    ] = False,
+    as_json: JsonFlag = False,
+) -> int:
+    """Load a fleet, run frames of every channel at once, and compare every output.
+
+    Each output is compared with that of the same input alone in the same planned memory. Exits 0
+    without a mismatch, 1 with one or when the plan does not fit, 3 when the device fails.
+    """
+    from arena.exercise import exercise
+    from arena.session import load_opened, open_plan_or_fleet
+    from planner.units import parse_bytes
+
+    started = time.perf_counter()
+    limit = None if memory is None else parse_bytes(memory, "--memory")
+    with progress("measuring models") as advance:
+        opened = open_plan_or_fleet(source, memory_bytes=limit, progress=advance)
+    warn(opened.warnings)
+    plan = opened.plan
+    figures: dict[str, Any] = {
+        "fits": plan.fits,
+        "short_bytes": plan.short_bytes,
+        "executions": 0,
+        "mismatches": 0,
+        "planned_bytes": plan.planned_bytes,
+        "outside_bytes": plan.outside_bytes,
+        "peak_bytes": 0,
+    }
+    if plan.fits:
+        total = frames * sum(pipeline.channels for pipeline in plan.fleet.pipelines)
+        with load_opened(opened, device=device) as fleet, progress("running") as advance:
+            done = iter(range(1, total + 1))
+            outcome = exercise(
+                fleet,
+                frames,
+                threads=threads,
+                guarded=not unsafe_no_guard,
+                on_frame=lambda: advance(next(done), total),
+            )
+            report = fleet.report()
+        figures |= {
+            "device": report.device,
+            "executions": outcome.executions,
+            "mismatches": outcome.mismatches,
+            "outside_bytes": report.outside_bytes,
+            "peak_bytes": report.peak_bytes,
+            "unmodelled_bytes": report.unmodelled_bytes,
+        }
+    figures["seconds"] = round(time.perf_counter() - started, 6)
+    if as_json:
+        emit_json(figures)
+    elif not plan.fits:
+        from planner.report.text import plan_text
+
+        sys.stdout.write(plan_text(plan))
+    else:
+        sys.stdout.write(
+            f"{figures['executions']} executions, {figures['mismatches']} mismatches, "
+            f"{figures['seconds']:.2f} s\n{report.text()}"
+        )
+    return 0 if plan.fits and figures["mismatches"] == 0 else 1

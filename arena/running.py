@@ -1,0 +1,419 @@
+"""A loaded fleet at work: frames, calls, slots and futures over the guard and the device.
+
+    frame.run(step, x)     check x ── enter (wait for the grant) ── launch ── finish ── done
+    frame.submit(step, x)  check x ── hand in ── future        a thread a lane executes when granted
+    frame.slot(step)       enter ── the application executes ── synchronise the stream ── done
+
+The guard decides who may run (docs/guard.md); here the device is told. With `cross_stream: events`
+a submitted call is over for the guard as soon as it is launched, and its followers wait on the
+device for its recorded event instead of on the host.
+"""
+
+import threading
+from collections.abc import Iterator, Mapping
+from concurrent.futures import CancelledError, Future
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from queue import SimpleQueue
+from types import TracebackType
+from typing import Any, Self
+
+from arena.device.base import Argument, Device, DeviceRange, EventId, Launch, ModelHandle, StreamId
+from arena.errors import DeviceError, GuardError, GuardTimeoutError
+from arena.guard import Call, Guard
+from arena.guard import Frame as GuardFrame
+from arena.loader import LoadedFleet, LoadedInstance
+from arena.tensors import HostArray, as_arguments, name_outputs
+from planner.fleet import CrossStream
+from planner.model import InstanceId
+from planner.plan import Plan
+
+__all__ = ["Frame", "Runner", "Slot", "Submission"]
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """What an application needs to execute a step itself while the guard is held.
+
+    Attributes
+    ----------
+    instance : InstanceId
+    model_id : int
+        As the device's load call returned it: what `acl.mdl.execute` takes.
+    stream : int
+        The lane's stream; asynchronous work must go there and nowhere else.
+    work, weights : DeviceRange or None
+        The planned memory; None where the device manages it.
+    """
+
+    instance: InstanceId
+    model_id: ModelHandle
+    stream: StreamId
+    work: DeviceRange | None
+    weights: DeviceRange | None
+
+
+class Submission(Future[dict[str, HostArray]]):
+    """The future of a submitted call; cancelling it withdraws the call if it still waits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.call: Call | None = None
+        self.retrieved = False
+
+    def cancel(self) -> bool:
+        """Withdraw the call if it still waits; return whether it was withdrawn."""
+        return self.call is not None and self.call.withdraw()
+
+    def result(self, timeout: float | None = None) -> dict[str, HostArray]:
+        """Wait for the execution and return output name -> array."""
+        self.retrieved = True
+        return super().result(timeout)
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """Wait for the execution and return what it raised, or None."""
+        self.retrieved = True
+        return super().exception(timeout)
+
+
+@dataclass(slots=True)
+class _Recorded:
+    """An event behind one launch, and who still needs it: the launch itself and its followers."""
+
+    event: EventId
+    stream: StreamId
+    users: int = 1
+    ended: threading.Event = field(default_factory=threading.Event)
+
+
+@dataclass(slots=True)
+class _Job:
+    """What a lane's thread needs to execute a submitted call."""
+
+    submission: Submission
+    arguments: list[Argument]
+
+
+@dataclass(slots=True)
+class _UnderWay:
+    """A launched execution that somebody must finish."""
+
+    submission: Submission
+    item: LoadedInstance
+    launch: Launch
+    recorded: _Recorded
+    waits: list[_Recorded]
+
+
+class Runner:
+    """Executes the calls of one loaded plan.
+
+    Parameters
+    ----------
+    plan : Plan
+    device : Device
+    loaded : LoadedFleet
+    streams : mapping of lane to StreamId
+    guard : Guard
+
+    Notes
+    -----
+    Threads start with the first submitted call: one a lane, and with `cross_stream: events` a
+    second one that finishes what the first launched.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        device: Device,
+        loaded: LoadedFleet,
+        streams: Mapping[str, StreamId],
+        guard: Guard,
+    ) -> None:
+        self.plan = plan
+        self.device = device
+        self.loaded = loaded
+        self.streams = streams
+        self.guard = guard
+        self.broken: DeviceError | None = None
+        self._by_events = plan.fleet.device.cross_stream is CrossStream.EVENTS
+        self._threads: list[threading.Thread] = []
+        self._start_lock = threading.Lock()
+        self._event_lock = threading.Lock()
+        self._last_launch: dict[InstanceId, _Recorded] = {}
+
+    def open_frame(self, channel: str, timeout_s: float | None) -> "Frame":
+        """Wait for a place in `channel` and return its next frame."""
+        self.refuse_when_broken()
+        return Frame(self, self.guard.open_frame(channel, timeout_s), timeout_s)
+
+    def refuse_when_broken(self) -> None:
+        """Raise what closed the fleet, if anything did."""
+        if self.broken is not None:
+            raise DeviceError(
+                f"the fleet is closed, because an execution may still be running: {self.broken}",
+                call=self.broken.call,
+                code=self.broken.code,
+            ) from self.broken
+
+    def arguments(self, instance: InstanceId, inputs: object, where: str) -> list[Argument]:
+        """Return checked inputs in the device's order."""
+        return as_arguments(inputs, self.loaded.instances[instance].description, where)
+
+    def execute(self, call: Call, arguments: list[Argument]) -> dict[str, HostArray]:
+        """Execute a granted call and end it; a failure ends it as failed."""
+        try:
+            for recorded in call.follows:
+                assert isinstance(recorded, _Recorded)
+                recorded.ended.wait()
+            item = self.loaded.instances[call.instance]
+            outputs = [None] * len(item.description.outputs)
+            launch = self.device.launch(
+                item.handle, arguments, outputs, self.streams[call.lane]
+            )
+            data = self.device.finish(launch)
+        except BaseException as error:
+            self.end_failed(call, error)
+            raise
+        call.done()
+        return name_outputs(data, item.description)
+
+    def end_failed(self, call: Call, error: BaseException) -> None:
+        """End a call whose execution failed; close the fleet if it may still be running."""
+        if isinstance(error, DeviceError) and error.unsettled:
+            self.broken = error
+            # Closed by another thread before the locks are free: nobody may be granted them.
+            closer = threading.Thread(target=self._close_guard, name="arena-close")
+            closer.start()
+            closer.join()
+        call.done(failed=True)
+
+    def _close_guard(self) -> None:
+        try:
+            self.guard.close(timeout_s=0)
+        except GuardTimeoutError:
+            pass  # The failed call itself still counts as running.
+
+    # ---- submitted calls
+
+    def submit(self, frame: GuardFrame, step: str, arguments: list[Argument]) -> Submission:
+        """Hand a call in; the lane's thread executes it when it is granted."""
+        self._start_threads()
+        submission = Submission()
+        submission.call = frame.submit(step, _Job(submission, arguments))
+        return submission
+
+    def _start_threads(self) -> None:
+        with self._start_lock:
+            if self._threads:
+                return
+            for lane in self.guard.lanes:
+                under_way: SimpleQueue[_UnderWay | None] | None = None
+                if self._by_events:
+                    under_way = SimpleQueue()
+                    self._spawn(f"arena-finish-{lane}", self._finish_all, under_way)
+                self._spawn(f"arena-lane-{lane}", self._serve, lane, under_way)
+
+    def _spawn(self, name: str, target: Any, *arguments: object) -> None:
+        thread = threading.Thread(target=target, args=arguments, name=name, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _serve(self, lane: str, under_way: "SimpleQueue[_UnderWay | None] | None") -> None:
+        while (call := self.guard.take(lane)) is not None:
+            job = call.job
+            assert isinstance(job, _Job)
+            if call.withdrawn:
+                Future.cancel(job.submission)
+            elif under_way is None:
+                self._resolve(job.submission, call, job.arguments)
+            else:
+                self._launch(call, job, under_way)
+        if under_way is not None:
+            under_way.put(None)
+
+    def _resolve(self, submission: Submission, call: Call, arguments: list[Argument]) -> None:
+        try:
+            outputs = self.execute(call, arguments)
+        except Exception as error:
+            submission.set_exception(error)
+        else:
+            submission.set_result(outputs)
+
+    def _launch(self, call: Call, job: _Job, under_way: "SimpleQueue[_UnderWay | None]") -> None:
+        item = self.loaded.instances[call.instance]
+        stream = self.streams[call.lane]
+        waits: list[_Recorded] = []
+        try:
+            # An instance has one set of input and output buffers: its last results must be out.
+            if last := self._last_launch.get(call.instance):
+                last.ended.wait()
+            for recorded in call.follows:
+                assert isinstance(recorded, _Recorded)
+                if recorded.stream != stream and self._use(recorded):
+                    waits.append(recorded)
+                    self.device.wait_event(stream, recorded.event)
+            outputs = [None] * len(item.description.outputs)
+            launch = self.device.launch(item.handle, job.arguments, outputs, stream)
+            recorded = _Recorded(self.device.record_event(stream), stream)
+        except BaseException as error:
+            self.end_failed(call, error)
+            self._release(waits)
+            job.submission.set_exception(error)
+            return
+        self._last_launch[call.instance] = recorded
+        call.done(token=recorded)
+        under_way.put(_UnderWay(job.submission, item, launch, recorded, waits))
+
+    def _finish_all(self, under_way: "SimpleQueue[_UnderWay | None]") -> None:
+        while (entry := under_way.get()) is not None:
+            try:
+                data = self.device.finish(entry.launch)
+            except BaseException as error:
+                if isinstance(error, DeviceError) and error.unsettled:
+                    self.broken = error
+                    self._close_guard()
+                entry.submission.set_exception(error)
+            else:
+                entry.submission.set_result(name_outputs(data, entry.item.description))
+            entry.recorded.ended.set()
+            self._release([entry.recorded, *entry.waits])
+
+    def _use(self, recorded: _Recorded) -> bool:
+        """Keep an event for one more user; False once it is gone, when nothing need be waited for."""
+        with self._event_lock:
+            if recorded.users == 0:
+                return False
+            recorded.users += 1
+            return True
+
+    def _release(self, used: list[_Recorded]) -> None:
+        for recorded in used:
+            with self._event_lock:
+                recorded.users -= 1
+                last = recorded.users == 0
+            if last:
+                self.device.destroy_event(recorded.event)
+
+    def close(self, timeout_s: float | None = None) -> None:
+        """Withdraw what waits, wait for what runs, end the threads."""
+        self.guard.close(timeout_s)
+        for thread in self._threads:
+            thread.join(timeout_s)
+
+
+class Frame:
+    """One frame of one channel: run its steps, zero, one or many times each.
+
+    A context manager. Leaving the block waits for all its calls; leaving it by an exception, or
+    after a failed execution, withdraws the waiting ones and waits for the running ones.
+    """
+
+    def __init__(self, runner: Runner, frame: GuardFrame, timeout_s: float | None) -> None:
+        self._runner = runner
+        self._frame = frame
+        self._timeout_s = timeout_s
+        self._submissions: list[Submission] = []
+        self._instances = {
+            step.id: step.instance for step in frame.rules.steps
+        }
+
+    def __str__(self) -> str:
+        return str(self._frame)
+
+    @property
+    def number(self) -> int:
+        """Number of the frame in its channel, counted from 0."""
+        return self._frame.number
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._frame.leave(failed=kind is not None, timeout_s=self._timeout_s)
+        failures = [e for s in self._submissions if (e := _failure(s, self._timeout_s))]
+        if kind is None and failures:
+            raise failures[0]
+
+    def run(
+        self, step: str, inputs: object = None, *, timeout_s: float | None = None
+    ) -> dict[str, HostArray]:
+        """Execute a step and return output name -> array.
+
+        Parameters
+        ----------
+        step : str
+        inputs : mapping of str to array, one array, or None
+            Anything with the buffer protocol, or a `DeviceRange`; None: the model has no inputs.
+        timeout_s : float or None
+            Longest wait for the grant, seconds; None: the frame's.
+
+        Raises
+        ------
+        GuardTimeoutError
+            The call was not granted in time; it is withdrawn.
+        GuardError, UsageError
+            A closed or unknown step, a wrong input. Caused by the caller.
+        DeviceError
+            The execution failed; the frame ends as failed.
+        """
+        arguments = self._checked(step, inputs)
+        call = self._frame.enter(step, self._timeout_s if timeout_s is None else timeout_s)
+        return self._runner.execute(call, arguments)
+
+    def submit(self, step: str, inputs: object = None) -> Submission:
+        """Hand an execution in and return its future; inputs must not change until it is done."""
+        arguments = self._checked(step, inputs)
+        submission = self._runner.submit(self._frame, step, arguments)
+        self._submissions.append(submission)
+        return submission
+
+    @contextmanager
+    def slot(self, step: str, *, timeout_s: float | None = None) -> Iterator[Slot]:
+        """Hold the guard for a step while the application executes it itself.
+
+        Leaving the block synchronises the lane's stream, then frees the locks.
+        """
+        runner = self._runner
+        runner.refuse_when_broken()
+        call = self._frame.enter(step, self._timeout_s if timeout_s is None else timeout_s)
+        item = runner.loaded.instances[call.instance]
+        stream = runner.streams[call.lane]
+        try:
+            for recorded in call.follows:
+                assert isinstance(recorded, _Recorded)
+                recorded.ended.wait()
+            arena = runner.loaded.arena
+            work, weights = arena.work_of(item.instance), arena.weights_of(item.instance)
+            try:
+                yield Slot(call.instance, item.handle, stream, work, weights)
+            finally:
+                runner.device.synchronize(stream)
+        except BaseException as error:
+            runner.end_failed(call, error)
+            raise
+        call.done()
+
+    def _checked(self, step: str, inputs: object) -> list[Argument]:
+        self._runner.refuse_when_broken()
+        instance = self._instances.get(step)
+        if instance is None:
+            known = ", ".join(repr(name) for name in self._instances)
+            raise GuardError(f"unknown step {step!r} of {self._frame.channel}, expected {known}")
+        values = {} if inputs is None else inputs
+        return self._runner.arguments(instance, values, f"{step!r} of {self}")
+
+
+def _failure(submission: Submission, timeout_s: float | None) -> BaseException | None:
+    """Wait for a submission; return what it raised if nobody looked at it."""
+    retrieved = submission.retrieved
+    try:
+        error = submission.exception(timeout_s)
+    except (CancelledError, TimeoutError) as unfinished:
+        error = unfinished
+    return None if retrieved or isinstance(error, CancelledError) else error

@@ -1,0 +1,485 @@
+"""Composition roots: a plan file or a fleet becomes a loaded, guarded fleet.
+
+    plan_and_load("fleet.yaml")     read ── measure ── plan ── judge ── load ── guard
+    plan_and_load("plan.json")      read ── judge ── compare digests ──────┘
+    attach(plan, context=...)       the same on a device that belongs to the application
+
+Planning rooms are imported only when something must be planned: with a plan file this needs the
+standard library and `acl` alone.
+"""
+
+import hashlib
+import importlib.util
+import json
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from arena.device import open_device
+from arena.device.base import Device, LoadOptions, StreamId
+from arena.errors import DeviceError
+from arena.files import DEMO_PREFIX, read_bytes, rebase_path, write_atomically
+from arena.guard import Guard
+from arena.loader import load_plan
+from arena.running import Frame, Runner
+from arena.sources import Readers, model_source
+from arena.tensors import HostArray
+from planner.codec import decode_plan, encode_plan
+from planner.errors import DecodeError, PlanError, UsageError
+from planner.fleet import FleetSpec, ModelSpec
+from planner.judge import judge
+from planner.model import ModelId
+from planner.plan import Plan
+from planner.units import format_bytes
+
+__all__ = [
+    "Fleet",
+    "FleetReport",
+    "OpenedPlan",
+    "default_device",
+    "judge_file",
+    "load_opened",
+    "open_plan",
+    "open_plan_or_fleet",
+    "plan_and_load",
+    "write_plan",
+]
+
+CPU_SUFFIXES: Final = (".onnx", ".arena")
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedPlan:
+    """A judged plan, and the folder that its model files are relative to."""
+
+    plan: Plan
+    base: Path
+    warnings: tuple[str, ...] = ()
+
+
+def open_plan(path: Path) -> OpenedPlan:
+    """Read a plan file, judge it, and refuse it with every reason if it is not valid.
+
+    Raises
+    ------
+    DecodeError
+        The file is no plan, or damaged.
+    PlanError
+        The judge found violations; the message names them.
+    """
+    plan = decode_plan(read_bytes(path))
+    _refuse_violations(plan, str(path))
+    return OpenedPlan(plan, path.parent)
+
+
+def judge_file(path: Path) -> list[str]:
+    """Return everything that is wrong with a plan file, as text; empty: it is valid.
+
+    Raises
+    ------
+    DecodeError
+        The file is not a JSON object that claims to be a plan.
+    """
+    data = read_bytes(path)
+    try:
+        plan = decode_plan(data)
+    except DecodeError as error:
+        if not _claims_to_be_a_plan(data):
+            raise DecodeError(f"{path}: is no plan file: {error}") from None
+        return [str(error)]
+    return [str(violation) for violation in judge(plan)]
+
+
+def _claims_to_be_a_plan(data: bytes) -> bool:
+    try:
+        value = json.loads(data)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(value, dict) and str(value.get("format", "")).endswith("plan")
+
+
+def write_plan(plan: Plan, path: Path, *, base: Path) -> None:
+    """Write a plan file; model files, relative to `base`, become relative to the plan file."""
+    models = tuple(
+        replace(model, file=rebase_path(model.file, old=base, new=path.parent))
+        for model in plan.fleet.models
+    )
+    moved = replace(plan, fleet=replace(plan.fleet, models=models))
+    write_atomically(path, encode_plan(moved))
+
+
+@dataclass(frozen=True, slots=True)
+class FleetReport:
+    """What was measured beside what was planned, bytes of one device.
+
+    Attributes
+    ----------
+    device : str
+    planned_bytes, outside_bytes : int
+        What the plan declares: reservations page-rounded, and everything beside them.
+    reserved_bytes, loaded_bytes : int
+        Taken on the device after the reservation, and after all loads.
+    peak_bytes : int
+        Most that was seen taken since the fleet was opened.
+    unmodelled_bytes : int
+        Peak beyond plan: kernels, streams, caches of the device; 0 where there is none.
+    """
+
+    device: str
+    planned_bytes: int
+    outside_bytes: int
+    reserved_bytes: int
+    loaded_bytes: int
+    peak_bytes: int
+
+    @property
+    def unmodelled_bytes(self) -> int:
+        """Peak beyond what the plan declares; 0 where there is none."""
+        return max(0, self.peak_bytes - self.planned_bytes - self.outside_bytes)
+
+    def text(self) -> str:
+        """Return the report as text of at most 80 columns."""
+        rows = (
+            ("planned reservations", self.planned_bytes),
+            ("planned outside the arena", self.outside_bytes),
+            ("measured after reserving", self.reserved_bytes),
+            ("measured after loading", self.loaded_bytes),
+            ("measured at the peak", self.peak_bytes),
+            ("unmodelled remainder", self.unmodelled_bytes),
+        )
+        lines = [f"device {self.device}"]
+        lines += [f"  {name:<27}{format_bytes(size):>14}{size:>18}" for name, size in rows]
+        return "\n".join(lines) + "\n"
+
+
+class Fleet:
+    """A loaded fleet: frames run its steps in the order and under the locks of its plan.
+
+    Made by `plan_and_load`; a context manager. Methods may be called from any thread.
+
+    Attributes
+    ----------
+    plan : Plan
+    runner : Runner
+        What executes; `runner.loaded` has every instance with its handle.
+    closing : ExitStack
+        What `close` undoes.
+    """
+
+    def __init__(self, plan: Plan, runner: Runner, measured: "_Measured") -> None:
+        self.plan = plan
+        self.runner = runner
+        self.closing = ExitStack()
+        self._measured = measured
+
+    @property
+    def device(self) -> Device:
+        """The device that the fleet is loaded on."""
+        return self.runner.device
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def frame(self, channel: str, *, timeout_s: float | None = 60.0) -> Frame:
+        """Wait for a place in `channel` and return its next frame, a context manager.
+
+        Parameters
+        ----------
+        channel : str
+            ``camera[0]``; of a pipeline with one channel, its name alone will do.
+        timeout_s : float or None
+            Longest of each wait in this frame, seconds; None: without limit.
+
+        Raises
+        ------
+        GuardTimeoutError
+            No place became free in time; says what held it.
+        GuardError
+            Unknown channel, or this thread must not wait here.
+        """
+        return self.runner.open_frame(self._channel(channel), timeout_s)
+
+    def run(
+        self, address: str, inputs: object = None, *, timeout_s: float | None = 60.0
+    ) -> dict[str, HostArray]:
+        """Run one step in a frame of its own: ``fleet.run("camera[0].detect", x)``."""
+        channel, dot, step = address.partition("].")
+        if not dot:
+            channel, dot, step = address.partition(".")
+        else:
+            channel += "]"
+        if not step:
+            raise UsageError(f"found {address!r}, expected channel and step: 'camera[0].detect'")
+        with self.frame(channel, timeout_s=timeout_s) as frame:
+            return frame.run(step, inputs)
+
+    def report(self) -> FleetReport:
+        """Return what was measured so far beside what was planned."""
+        return self._measured.report(self.plan)
+
+    def close(self) -> None:
+        """Withdraw what waits, wait for what runs, unload, free, release the device; idempotent."""
+        self.closing.close()
+
+    def _channel(self, name: str) -> str:
+        if "[" not in name:
+            for pipeline in self.plan.fleet.pipelines:
+                if pipeline.id == name and pipeline.channels == 1:
+                    return f"{name}[0]"
+        return name
+
+
+class _Measured:
+    """Samples of one device's memory, relative to what was taken before the fleet was opened."""
+
+    def __init__(self, device: Device) -> None:
+        self._device = device
+        self._before = device.memory_info().used_bytes
+        self._reserved = 0
+        self._loaded = 0
+        self._peak = 0
+
+    def sample(self) -> int:
+        used = self._device.memory_info().used_bytes - self._before
+        self._peak = max(self._peak, used)
+        return used
+
+    def after_load(self, _item: object) -> None:
+        self._loaded = self.sample()
+
+    def after_reserve(self) -> None:
+        self._reserved = self.sample()
+
+    def report(self, plan: Plan) -> FleetReport:
+        self.sample()
+        return FleetReport(
+            device=self._device.name,
+            planned_bytes=plan.planned_bytes,
+            outside_bytes=plan.outside_bytes,
+            reserved_bytes=self._reserved,
+            loaded_bytes=self._loaded,
+            peak_bytes=self._peak,
+        )
+
+
+def plan_and_load(
+    fleet: FleetSpec | Plan | str | Path,
+    *,
+    device: str | Device | None = None,
+    base: str | Path = ".",
+    readers: Readers | None = None,
+    options: LoadOptions | None = None,
+) -> Fleet:
+    """Plan a fleet unless it is a plan already, load it, and return it guarded.
+
+    Parameters
+    ----------
+    fleet : FleetSpec, Plan, or path of a fleet or plan file
+    device : str, Device or None
+        ``cpu``, ``twin``, ``acl``, an open device that stays the caller's, or None: what the models
+        are for.
+    base : path
+        Folder that model files are relative to; of a file, its own folder.
+    readers : mapping of model id to callable
+        Models whose bytes the caller supplies: encrypted or generated ones.
+    options : LoadOptions
+        How models are loaded.
+
+    Raises
+    ------
+    ArenaError
+        Its class and message say who is at fault: the spec, the plan file, the device, the caller.
+
+    Examples
+    --------
+    >>> from planner.fleet import ModelSpec, PipelineSpec, StepSpec
+    >>> model = ModelSpec(ModelId("m"), work_bytes=4096, weight_bytes=512)
+    >>> spec = FleetSpec("one", (model,), (PipelineSpec("p", (StepSpec("s", model.id, "l"),)),))
+    >>> with plan_and_load(spec, device="twin") as fleet:
+    ...     outputs = fleet.run("p.s", bytes(64))
+    >>> list(outputs)
+    ['y']
+    """
+    opened = _opened(fleet, Path(base), readers)
+    return load_opened(opened, device=device, readers=readers, options=options)
+
+
+def load_opened(
+    opened: OpenedPlan,
+    *,
+    device: str | Device | None = None,
+    readers: Readers | None = None,
+    options: LoadOptions | None = None,
+) -> Fleet:
+    """Load a plan that was judged and compared with its files; see `plan_and_load`."""
+    with ExitStack() as stack:
+        if device is None or isinstance(device, str):
+            device = open_device(device or default_device(opened.plan.fleet))
+            stack.callback(device.close)
+        device.open()
+        fleet = _start(opened, device, stack, readers=readers, options=options)
+        fleet.closing = stack.pop_all()
+        return fleet
+
+
+def default_device(fleet: FleetSpec) -> str:
+    """Return the device that a fleet's models are for.
+
+    ONNX and demo models run on ``cpu``; .om files on ``acl`` if that can be imported, else on
+    ``twin``; declared models can only be rehearsed, on ``twin``.
+
+    Raises
+    ------
+    UsageError
+        The fleet mixes models of different devices. Caused by the caller.
+    """
+    unused = set(fleet.unused_models())
+    kinds = {_kind(model) for model in fleet.models if model.id not in unused}
+    if kinds == {"cpu"}:
+        return "cpu"
+    if "cpu" in kinds:
+        raise UsageError(
+            "the fleet mixes ONNX or compiled models with .om or declared models; no device runs "
+            "both: make two fleets"
+        )
+    return "acl" if kinds == {"om"} and importlib.util.find_spec("acl") else "twin"
+
+
+def _kind(model: ModelSpec) -> str:
+    if not model.file:
+        return "declared"
+    is_cpu = model.file.startswith(DEMO_PREFIX) or Path(model.file).suffix.lower() in CPU_SUFFIXES
+    return "cpu" if is_cpu else "om"
+
+
+def _opened(fleet: FleetSpec | Plan | str | Path, base: Path, readers: Readers | None) -> OpenedPlan:
+    """Return a judged plan, planning first where there is none."""
+    if isinstance(fleet, Plan):
+        _refuse_violations(fleet, "the plan")
+        opened = OpenedPlan(fleet, base)
+    elif isinstance(fleet, FleetSpec):
+        from arena.planning import plan_spec
+
+        planned = plan_spec(fleet, base, readers=readers)
+        return OpenedPlan(planned.plan, base, planned.warnings)
+    else:
+        return open_plan_or_fleet(Path(fleet), readers=readers)
+    _compare_digests(opened, readers)
+    return opened
+
+
+def open_plan_or_fleet(
+    path: Path,
+    *,
+    memory_bytes: int | None = None,
+    readers: Readers | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> OpenedPlan:
+    """Return the judged plan of a plan file, or of a fleet file planned now.
+
+    A plan file's model files are compared with its digests.
+    """
+    if not _claims_to_be_a_plan(read_bytes(path)):
+        from arena.planning import plan_file
+
+        planned = plan_file(path, memory_bytes=memory_bytes, readers=readers, progress=progress)
+        return OpenedPlan(planned.plan, planned.base, planned.warnings)
+    opened = open_plan(path)
+    if memory_bytes is not None:
+        raise UsageError(f"{path} is a plan: its limit is part of it; plan again with --memory")
+    _compare_digests(opened, readers)
+    return opened
+
+
+def _refuse_violations(plan: Plan, where: str) -> None:
+    violations = judge(plan)
+    if violations:
+        listed = "; ".join(str(violation) for violation in violations[:5])
+        raise PlanError(f"{where}: {len(violations)} violations: {listed}")
+
+
+def _compare_digests(opened: OpenedPlan, readers: Readers | None) -> None:
+    """Refuse a plan whose model files are not the files that it was made of."""
+    hashed: dict[Path, str] = {}
+    for model, size in opened.plan.sizes:
+        if not size.file_digest:
+            continue
+        source = model_source(opened.plan.fleet.model(model), opened.base, readers)
+        if source.path is None:
+            assert source.read is not None
+            found = hashlib.sha256(source.read()).hexdigest()
+        else:
+            if source.path not in hashed:
+                with source.path.open("rb") as file:
+                    hashed[source.path] = hashlib.file_digest(file, "sha256").hexdigest()
+            found = hashed[source.path]
+        if found != size.file_digest:
+            raise PlanError(
+                f"model {model!r}: {source.name} has digest {found[:16]}..., the plan was made of "
+                f"{size.file_digest[:16]}...: plan again, or bring back the file"
+            )
+
+
+def _start(
+    opened: OpenedPlan,
+    device: Device,
+    stack: ExitStack,
+    *,
+    readers: Readers | None,
+    options: LoadOptions | None,
+    streams: Mapping[str, StreamId] | None = None,
+) -> Fleet:
+    """Load an opened plan on an open device; `stack` undoes it."""
+    plan = opened.plan
+    measured = _Measured(device)
+    _refuse_misfit(plan, device)
+    sources = {
+        model: model_source(plan.fleet.model(model), opened.base, readers)
+        for model, _ in plan.sizes
+    }
+    loaded = load_plan(
+        plan,
+        device,
+        sources,
+        options=options,
+        on_reserved=measured.after_reserve,
+        on_loaded=measured.after_load,
+    )
+    stack.callback(loaded.unload)
+    lanes = dict.fromkeys(instance.lane for instance in plan.instances)
+    own: dict[str, StreamId] = {}
+    for lane in lanes:
+        if streams is None:
+            own[lane] = device.create_stream()
+            stack.callback(device.destroy_stream, own[lane])
+    runner = Runner(plan, device, loaded, streams or own, Guard(plan.fleet, plan.added))
+    stack.callback(runner.close)
+    return Fleet(plan, runner, measured)
+
+
+def _refuse_misfit(plan: Plan, device: Device) -> None:
+    """Refuse a plan that does not fit its own limit, or the memory that is free now."""
+    if not plan.fits:
+        raise PlanError(
+            f"the plan of fleet {plan.fleet.name!r} does not fit: it needs {plan.needed_bytes} "
+            f"bytes, {plan.short_bytes} more than the limit, and {plan.stream_count} streams"
+        )
+    free = device.memory_info().free_bytes
+    needed = plan.planned_bytes + plan.outside_bytes
+    if needed > free:
+        raise DeviceError(
+            f"device {device.name!r} has {format_bytes(free)} ({free} bytes) free, the plan needs "
+            f"{format_bytes(needed)} ({needed} bytes): {needed - free} bytes short; end what else "
+            "uses the device, or plan with --memory to see what fits"
+        )

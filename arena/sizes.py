@@ -1,0 +1,111 @@
+"""Measure the models of a fleet: sizes and digests from files, without a device.
+
+Each distinct file is opened and hashed once, however many models name it. Declared models pass
+through; ONNX files are compiled into the cache first; demo names resolve to fetched files.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final, TypeAlias
+
+from arena.formats import ModelFacts, read_model_facts
+from arena.sources import Readers, locate_model
+from planner.errors import DecodeError, SpecError
+from planner.fleet import FleetSpec, ModelSpec
+from planner.model import ModelId, ModelSize, TensorSpec
+from planner.units import align_up
+
+__all__ = ["MeasuredModel", "measure_models", "read_facts"]
+
+Progress: TypeAlias = Callable[[int, int], None]
+
+DATASET_ALIGN_BYTES: Final = 64
+DATASET_GRANULE_BYTES: Final = 32
+"""Each input and output takes ALIGN_UP(size, 32) + 32 bytes, 64-aligned (vendor: aclrtMalloc)."""
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredModel:
+    """One used model: its sizes, and what is special about its file (empty mostly)."""
+
+    size: ModelSize
+    note: str = ""
+
+
+def measure_models(
+    fleet: FleetSpec,
+    base: Path,
+    *,
+    readers: Readers | None = None,
+    progress: Progress | None = None,
+) -> dict[ModelId, MeasuredModel]:
+    """Measure every used model of `fleet`.
+
+    Parameters
+    ----------
+    fleet : FleetSpec
+    base : Path
+        Folder that the model files are relative to.
+    readers : mapping of model id to callable
+        Models whose bytes the caller supplies, instead of the file.
+    progress : callable
+        Called with (bytes hashed, bytes in all), file by file.
+
+    Raises
+    ------
+    SpecError
+        A model file is missing, or cannot be planned; the message names the model.
+    FormatError
+        A model file is damaged.
+    """
+    unused = set(fleet.unused_models())
+    known: dict[Path, ModelFacts] = {}
+    measured = {}
+    for model in fleet.models:
+        if model.id in unused:
+            continue
+        if readers and model.id in readers:
+            facts = read_model_facts(readers[model.id](), model.id, progress=progress)
+        elif model.file:
+            path = locate_model(model, base).resolve()
+            if path not in known:
+                known[path] = read_facts(path, progress=progress)
+            facts = known[path]
+        else:
+            assert model.work_bytes is not None
+            assert model.weight_bytes is not None
+            measured[model.id] = MeasuredModel(ModelSize(model.work_bytes, model.weight_bytes))
+            continue
+        measured[model.id] = MeasuredModel(_size_of(model, facts), facts.note)
+    return measured
+
+
+def read_facts(path: Path, *, progress: Progress | None = None) -> ModelFacts:
+    """Return the facts of a model file.
+
+    Raises
+    ------
+    DecodeError
+        It cannot be read, or is damaged (`FormatError`).
+    """
+    try:
+        return read_model_facts(path, progress=progress)
+    except OSError as error:
+        raise DecodeError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def _size_of(model: ModelSpec, facts: ModelFacts) -> ModelSize:
+    if facts.size is None:
+        raise SpecError(f"{facts.file}: cannot be planned: {facts.note}", f"models.{model.id}.file")
+    if facts.format != "om" and not facts.format.startswith("om-"):
+        return facts.size
+    return replace(facts.size, io_bytes=_dataset_bytes((*facts.size.inputs, *facts.size.outputs)))
+
+
+def _dataset_bytes(tensors: tuple[TensorSpec, ...]) -> int:
+    total = 0
+    for tensor in tensors:
+        own = align_up(tensor.size_bytes, DATASET_GRANULE_BYTES) + DATASET_GRANULE_BYTES
+        total += align_up(own, DATASET_ALIGN_BYTES)
+    return total

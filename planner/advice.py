@@ -1,0 +1,64 @@
+"""What a set of models costs under the usual ways to load them, before any fleet file exists."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from planner.errors import SpecError
+from planner.fleet import FleetSpec, ModelSpec, PipelineSpec, StepSpec
+from planner.model import ModelId, ModelSize
+from planner.pipeline import plan_fleet
+
+__all__ = ["Strategy", "advise", "starting_fleet"]
+
+
+@dataclass(frozen=True, slots=True)
+class Strategy:
+    """One way to load every model in every thread, and the device memory that it reserves, bytes."""
+
+    name: str
+    bytes: int
+    meaning: str
+
+
+def starting_fleet(models: tuple[ModelSpec, ...], *, threads: int, lane: str) -> FleetSpec:
+    """Return a fleet in which each of `threads` channels runs every model once per frame."""
+    steps = tuple(StepSpec(model.id, model.id, lane) for model in models)
+    return FleetSpec("advised", models, (PipelineSpec("serve", steps, channels=threads),))
+
+
+def advise(
+    models: tuple[ModelSpec, ...], sizes: Mapping[ModelId, ModelSize], *, threads: int
+) -> tuple[Strategy, ...]:
+    """Return what the models cost in `threads` threads, from no sharing to one lane for everything.
+
+    Raises
+    ------
+    SpecError
+        No model, or fewer than one thread. Caused by the caller.
+
+    Examples
+    --------
+    >>> models = (ModelSpec(ModelId("a"), work_bytes=1000, weight_bytes=2000),)
+    >>> sizes = {ModelId("a"): ModelSize(work_bytes=1000, weight_bytes=2000)}
+    >>> [(s.name, s.bytes) for s in advise(models, sizes, threads=2)]
+    ... # doctest: +NORMALIZE_WHITESPACE
+    [('private', 8192), ('shared-weights', 5632), ('one-work-buffer-per-lane', 5632),
+     ('one-lane', 4096)]
+    """
+    if not models:
+        raise SpecError("found no models, expected at least one")
+    if threads < 1:
+        raise SpecError(f"found {threads} threads, expected at least one")
+    lanes = plan_fleet(starting_fleet(models, threads=threads, lane="thread-{channel}"), sizes)
+    single = plan_fleet(starting_fleet(models, threads=threads, lane="npu"), sizes)
+    works = sum(
+        lanes.rule.reserved_bytes(row.work_bytes)
+        for row in lanes.instances
+        if row.work_offset is not None
+    )
+    return (
+        Strategy("private", lanes.private_bytes, "every thread loads its own"),
+        Strategy("shared-weights", works + lanes.weight_bytes, "weights once, own work memory"),
+        Strategy("one-work-buffer-per-lane", lanes.total_bytes, "one lane a thread"),
+        Strategy("one-lane", single.total_bytes, "all threads take turns on one lane"),
+    )

@@ -1,0 +1,198 @@
+"""From a fleet and its sizes to a judged plan, top to bottom."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from planner.bounds.fleet import fleet_bound
+from planner.conflict import ConflictRelation
+from planner.errors import SpecError
+from planner.fleet import FleetSpec
+from planner.judge import judge
+from planner.model import (
+    DEFAULT_RULE,
+    PAGE_BYTES,
+    InstanceId,
+    ModelId,
+    ModelSize,
+    RegionRule,
+    page_rounded,
+)
+from planner.plan import AddedKind, AddedOrder, Instance, Plan
+from planner.problem import Problem
+from planner.schedule import Schedule, order_between
+from planner.solvers import SolveOptions, Solution, solve
+from planner.validator import validate
+from planner.weights import lay_out_weights
+
+__all__ = ["PlanOptions", "plan_fleet"]
+
+
+@dataclass(frozen=True, slots=True)
+class PlanOptions:
+    """How a fleet is planned.
+
+    Attributes
+    ----------
+    rule : RegionRule
+    page_bytes : int
+        Reservations round up to this.
+    added : tuple of AddedOrder
+        Constraints beyond the fleet's own.
+    solve : SolveOptions
+        Limits of the search, counted: the same plan on every machine.
+    """
+
+    rule: RegionRule = DEFAULT_RULE
+    page_bytes: int = PAGE_BYTES
+    added: tuple[AddedOrder, ...] = ()
+    solve: SolveOptions = SolveOptions()
+
+
+def plan_fleet(
+    fleet: FleetSpec,
+    sizes: Mapping[ModelId, ModelSize],
+    options: PlanOptions = PlanOptions(),
+) -> Plan:
+    """Plan a fleet: conflicts, offsets with their bound, weights, figures; judged before it leaves.
+
+    Parameters
+    ----------
+    fleet : FleetSpec
+    sizes : mapping of ModelId to ModelSize
+        Every model that a step uses; others are ignored.
+    options : PlanOptions
+
+    Returns
+    -------
+    Plan
+        Also where it does not fit: `Plan.fits` tells.
+
+    Raises
+    ------
+    SpecError
+        A size is missing, or a model cannot be planned yet. Caused by the fleet.
+
+    Notes
+    -----
+    Deterministic: the same fleet, sizes and options give the same plan.
+    """
+    used = _used_sizes(fleet, sizes)
+    schedule = _schedule(fleet, options.added)
+    relation = ConflictRelation.of_schedule(schedule)
+    rows = [(name, model, lane) for name, (model, lane) in fleet.instances().items()]
+    reserved = [_reserved_work(used[model], options.rule) for _, model, _ in rows]
+    problem = Problem(
+        tuple(reserved),
+        conflict_masks=relation.masks,
+        alignments=(options.rule.align_bytes,) * len(rows),
+    )
+    bound = fleet_bound(schedule, relation, reserved)
+    solution = solve(problem, options.solve, bound=bound, groups=_lanes(rows))
+    _prove(problem, solution)
+    weights = lay_out_weights(
+        [(name, model) for name, model, _ in rows], used, fleet.device.dedupe, options.rule
+    )
+    assert solution.assignment is not None, "without a capacity there is always an assignment"
+    plan = Plan(
+        fleet=fleet,
+        sizes=tuple(used.items()),
+        rule=options.rule,
+        page_bytes=options.page_bytes,
+        instances=tuple(
+            Instance(
+                id=name,
+                model=model,
+                lane=lane,
+                work_bytes=used[model].work_bytes,
+                weight_bytes=used[model].weight_bytes,
+                work_offset=offset if size else None,
+                weight_offset=weights.offsets.get(weights.keys[name]),
+                weights_key=weights.keys[name],
+            )
+            for (name, model, lane), size, offset in zip(
+                rows, reserved, solution.assignment.offsets, strict=True
+            )
+        ),
+        added=options.added,
+        height_bytes=solution.assignment.height_bytes(problem),
+        weight_bytes=weights.height_bytes,
+        lower_bound_bytes=solution.bound.lower_bound_bytes,
+        witness=tuple(rows[index][0] for index in solution.bound.witness),
+        status=solution.status,
+        private_bytes=_private_bytes(fleet, used, options.rule),
+        outside_bytes=_outside_bytes(rows, used),
+    )
+    violations = judge(plan)
+    assert not violations, f"the judge refuses our own plan: {violations[0]}"
+    return plan
+
+
+def _used_sizes(fleet: FleetSpec, sizes: Mapping[ModelId, ModelSize]) -> dict[ModelId, ModelSize]:
+    unused = set(fleet.unused_models())
+    used = {}
+    for model in fleet.models:
+        if model.id in unused:
+            continue
+        if model.id not in sizes:
+            raise SpecError("its size is missing; measure every used model", f"models.{model.id}")
+        size = sizes[model.id]
+        if size.gears:
+            raise SpecError(
+                f"wants a choice of {size.gears} before each execution, which cannot be planned "
+                "yet; compile it with fixed shapes",
+                f"models.{model.id}",
+            )
+        used[model.id] = size
+    return used
+
+
+def _schedule(fleet: FleetSpec, added: Sequence[AddedOrder]) -> Schedule:
+    order = [
+        edge
+        for item in added
+        if item.kind is AddedKind.ORDER
+        for edge in order_between(fleet, item.first, item.second)
+    ]
+    exclusive = [(item.first, item.second) for item in added if item.kind is AddedKind.EXCLUSIVE]
+    return Schedule.of_fleet(fleet, order=order, exclusive=exclusive)
+
+
+def _reserved_work(size: ModelSize, rule: RegionRule) -> int:
+    return 0 if size.system_managed else rule.reserved_bytes(size.work_bytes)
+
+
+def _lanes(rows: Sequence[tuple[InstanceId, ModelId, str]]) -> tuple[int, ...]:
+    """Number the lanes: one maximum for each is the candidate that no plan may be worse than."""
+    numbers: dict[str, int] = {}
+    return tuple(numbers.setdefault(lane, len(numbers)) for _, _, lane in rows)
+
+
+def _prove(problem: Problem, solution: Solution) -> None:
+    assert solution.assignment is not None
+    violation = next(iter(validate(problem, solution.assignment)), None)
+    assert violation is None, f"the validator refuses our own offsets: {violation}"
+
+
+def _private_bytes(fleet: FleetSpec, sizes: Mapping[ModelId, ModelSize], rule: RegionRule) -> int:
+    """Return what one private instance for each pipeline, channel and model would reserve."""
+    total = 0
+    for pipeline in fleet.pipelines:
+        for model in {step.model for step in pipeline.steps}:
+            size = sizes[model]
+            if not size.system_managed:
+                own = rule.reserved_bytes(size.work_bytes) + rule.reserved_bytes(size.weight_bytes)
+                total += pipeline.channels * own
+    return total
+
+
+def _outside_bytes(
+    rows: Sequence[tuple[InstanceId, ModelId, str]], sizes: Mapping[ModelId, ModelSize]
+) -> int:
+    """Return what instances take beside the arena: datasets, and models that manage themselves."""
+    total = 0
+    for _, model, _ in rows:
+        size = sizes[model]
+        total += page_rounded(size.io_bytes)
+        if size.system_managed:
+            total += page_rounded(size.work_bytes) + page_rounded(size.weight_bytes)
+    return total

@@ -1,0 +1,111 @@
+"""The report of a plan as text of at most 80 columns."""
+
+import io
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from planner.plan import Plan
+from planner.problem import SolveStatus
+from planner.units import format_bytes
+
+__all__ = ["plan_text"]
+
+ROWS_MAX = 60
+"""Instances listed in text; the JSON has all."""
+
+
+def plan_text(plan: Plan) -> str:
+    """Return what a person wants to know of a plan: figures, proof, instances, whether it fits."""
+    out = io.StringIO()
+    console = Console(file=out, width=80, highlight=False, markup=False, color_system=None)
+    console.print(_heading(plan), soft_wrap=True)
+    console.print(_figures(plan))
+    console.print(_instances(plan))
+    if len(plan.instances) > ROWS_MAX:
+        console.print(f"... and {len(plan.instances) - ROWS_MAX} more instances (--json has all)")
+    console.print(_verdict(plan), soft_wrap=True)
+    return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
+
+
+def _heading(plan: Plan) -> str:
+    lanes = len({row.lane for row in plan.instances})
+    return (
+        f"{plan.fleet.name}: {len(plan.sizes)} models, {len(plan.instances)} instances, "
+        f"{lanes} {'lane' if lanes == 1 else 'lanes'}"
+    )
+
+
+def _figures(plan: Plan) -> Table:
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column()
+    table.add_column(justify="right", no_wrap=True)
+    table.add_column()
+    saved = plan.private_bytes - plan.total_bytes
+    share = f"{saved / plan.private_bytes:.1%} less than private" if plan.private_bytes else ""
+    table.add_row("work", format_bytes(plan.height_bytes), _proof(plan))
+    table.add_row("weights", format_bytes(plan.weight_bytes), _dedupe(plan))
+    table.add_row("total", format_bytes(plan.total_bytes), share)
+    table.add_row("private instances", format_bytes(plan.private_bytes), "without any sharing")
+    if plan.outside_bytes:
+        table.add_row("outside the arena", format_bytes(plan.outside_bytes), _outside(plan))
+    return table
+
+
+def _proof(plan: Plan) -> str:
+    if plan.status is SolveStatus.OPTIMAL:
+        return "proven optimal"
+    slack = plan.height_bytes - plan.lower_bound_bytes
+    share = slack / plan.lower_bound_bytes
+    return f"at most {format_bytes(slack)} ({share:.2%}) above the optimum"
+
+
+def _dedupe(plan: Plan) -> str:
+    buffers = len({row.weights_key for row in plan.instances if row.weights_key})
+    readers = sum(1 for row in plan.instances if row.weights_key)
+    return f"{buffers} buffers, {readers} readers (dedupe: {plan.fleet.device.dedupe.value})"
+
+
+def _outside(plan: Plan) -> str:
+    managed = sum(1 for _, size in plan.sizes if size.system_managed)
+    return f"I/O datasets, {managed} system-managed models" if managed else "I/O datasets"
+
+
+def _instances(plan: Plan) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    table.add_column("instance", overflow="fold", ratio=1)
+    for name in ("work at", "work", "weights at", "weights"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in plan.instances[:ROWS_MAX]:
+        table.add_row(
+            row.id,
+            "-" if row.work_offset is None else f"{row.work_offset:#x}",
+            format_bytes(row.work_bytes),
+            "-" if row.weight_offset is None else f"{row.weight_offset:#x}",
+            format_bytes(row.weight_bytes),
+        )
+    return table
+
+
+def _verdict(plan: Plan) -> str:
+    limit = plan.fleet.device.memory_bytes
+    parts = [
+        f"needs {format_bytes(plan.needed_bytes)} of device memory, page-rounded, with "
+        f"{format_bytes(plan.fleet.device.reserve_bytes)} of reserves"
+    ]
+    if limit is None:
+        parts.append("no limit is given")
+    elif plan.short_bytes:
+        parts.append(
+            f"DOES NOT FIT in {format_bytes(limit)}: short by {plan.short_bytes} bytes "
+            f"({format_bytes(plan.short_bytes)})"
+        )
+    else:
+        parts.append(
+            f"fits in {format_bytes(limit)} with {format_bytes(limit - plan.needed_bytes)} to spare"
+        )
+    streams_max = plan.fleet.device.streams_max
+    if streams_max is not None and plan.stream_count > streams_max:
+        parts.append(f"DOES NOT FIT: {plan.stream_count} streams of {streams_max}")
+    return "; ".join(parts)
