@@ -111,8 +111,7 @@ def exercise(
             "the twin may run so"
         )
     cases = {
-        instance: _cases_of(fleet, item)
-        for instance, item in fleet.runner.loaded.instances.items()
+        instance: _cases_of(fleet, item) for instance, item in fleet.runner.loaded.instances.items()
     }
     jobs = _jobs(fleet, frames)
     lock = threading.Lock()

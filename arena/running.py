@@ -12,7 +12,7 @@ device for its recorded event instead of on the host.
 import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import CancelledError, Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from queue import SimpleQueue
 from types import TracebackType
@@ -168,9 +168,7 @@ class Runner:
                 recorded.ended.wait()
             item = self.loaded.instances[call.instance]
             outputs = [None] * len(item.description.outputs)
-            launch = self.device.launch(
-                item.handle, arguments, outputs, self.streams[call.lane]
-            )
+            launch = self.device.launch(item.handle, arguments, outputs, self.streams[call.lane])
             data = self.device.finish(launch)
         except BaseException as error:
             self.end_failed(call, error)
@@ -189,10 +187,8 @@ class Runner:
         call.done(failed=True)
 
     def _close_guard(self) -> None:
-        try:
+        with suppress(GuardTimeoutError):  # The failed call itself still counts as running.
             self.guard.close(timeout_s=0)
-        except GuardTimeoutError:
-            pass  # The failed call itself still counts as running.
 
     # ---- submitted calls
 
@@ -280,7 +276,7 @@ class Runner:
             self._release([entry.recorded, *entry.waits])
 
     def _use(self, recorded: _Recorded) -> bool:
-        """Keep an event for one more user; False once it is gone, when nothing need be waited for."""
+        """Keep an event for one more user; False once it is gone: nothing need be waited for."""
         with self._event_lock:
             if recorded.users == 0:
                 return False
@@ -314,9 +310,7 @@ class Frame:
         self._frame = frame
         self._timeout_s = timeout_s
         self._submissions: list[Submission] = []
-        self._instances = {
-            step.id: step.instance for step in frame.rules.steps
-        }
+        self._instances = {step.id: step.instance for step in frame.rules.steps}
 
     def __str__(self) -> str:
         return str(self._frame)

@@ -18,6 +18,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from planner.codec import decode_plan, encode_plan
+from planner.judge import judge
+
 from arena.device import open_device
 from arena.device.base import Device, LoadOptions, StreamId
 from arena.errors import DeviceError
@@ -27,11 +30,8 @@ from arena.loader import load_plan
 from arena.running import Frame, Runner
 from arena.sources import Readers, model_source
 from arena.tensors import HostArray
-from planner.codec import decode_plan, encode_plan
 from planner.errors import DecodeError, PlanError, UsageError
 from planner.fleet import FleetSpec, ModelSpec
-from planner.judge import judge
-from planner.model import ModelId
 from planner.plan import Plan
 from planner.units import format_bytes
 
@@ -363,7 +363,9 @@ def _kind(model: ModelSpec) -> str:
     return "cpu" if is_cpu else "om"
 
 
-def _opened(fleet: FleetSpec | Plan | str | Path, base: Path, readers: Readers | None) -> OpenedPlan:
+def _opened(
+    fleet: FleetSpec | Plan | str | Path, base: Path, readers: Readers | None
+) -> OpenedPlan:
     """Return a judged plan, planning first where there is none."""
     if isinstance(fleet, Plan):
         _refuse_violations(fleet, "the plan")

@@ -1,23 +1,14 @@
 """What a set of models costs under the usual ways to load them, before any fleet file exists."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from planner.errors import SpecError
 from planner.fleet import FleetSpec, ModelSpec, PipelineSpec, StepSpec
 from planner.model import ModelId, ModelSize
 from planner.pipeline import plan_fleet
+from planner.strategies import Strategy, strategies
 
-__all__ = ["Strategy", "advise", "starting_fleet"]
-
-
-@dataclass(frozen=True, slots=True)
-class Strategy:
-    """One way to load every model in every thread, and the device memory that it reserves, bytes."""
-
-    name: str
-    bytes: int
-    meaning: str
+__all__ = ["advise", "starting_fleet"]
 
 
 def starting_fleet(models: tuple[ModelSpec, ...], *, threads: int, lane: str) -> FleetSpec:
@@ -51,14 +42,22 @@ def advise(
         raise SpecError(f"found {threads} threads, expected at least one")
     lanes = plan_fleet(starting_fleet(models, threads=threads, lane="thread-{channel}"), sizes)
     single = plan_fleet(starting_fleet(models, threads=threads, lane="npu"), sizes)
-    works = sum(
-        lanes.rule.reserved_bytes(row.work_bytes)
-        for row in lanes.instances
-        if row.work_offset is not None
-    )
+    by_name = {strategy.name: strategy for strategy in strategies(lanes)}
     return (
-        Strategy("private", lanes.private_bytes, "every thread loads its own"),
-        Strategy("shared-weights", works + lanes.weight_bytes, "weights once, own work memory"),
-        Strategy("one-work-buffer-per-lane", lanes.total_bytes, "one lane a thread"),
-        Strategy("one-lane", single.total_bytes, "all threads take turns on one lane"),
+        by_name["private"],
+        by_name["shared-weights"],
+        Strategy(
+            "one-work-buffer-per-lane",
+            lanes.height_bytes,
+            lanes.weight_bytes,
+            True,
+            "a lane for each thread, weights once",
+        ),
+        Strategy(
+            "one-lane",
+            single.height_bytes,
+            single.weight_bytes,
+            True,
+            "all threads take turns on one lane",
+        ),
     )

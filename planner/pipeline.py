@@ -1,7 +1,7 @@
 """From a fleet and its sizes to a judged plan, top to bottom."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from planner.bounds.fleet import fleet_bound
 from planner.conflict import ConflictRelation
@@ -20,7 +20,7 @@ from planner.model import (
 from planner.plan import AddedKind, AddedOrder, Instance, Plan
 from planner.problem import Problem
 from planner.schedule import Schedule, order_between
-from planner.solvers import SolveOptions, Solution, solve
+from planner.solvers import Solution, SolveOptions, solve
 from planner.validator import validate
 from planner.weights import lay_out_weights
 
@@ -45,7 +45,7 @@ class PlanOptions:
     rule: RegionRule = DEFAULT_RULE
     page_bytes: int = PAGE_BYTES
     added: tuple[AddedOrder, ...] = ()
-    solve: SolveOptions = SolveOptions()
+    solve: SolveOptions = field(default_factory=SolveOptions)
 
 
 def plan_fleet(
@@ -162,7 +162,7 @@ def _reserved_work(size: ModelSize, rule: RegionRule) -> int:
 
 
 def _lanes(rows: Sequence[tuple[InstanceId, ModelId, str]]) -> tuple[int, ...]:
-    """Number the lanes: one maximum for each is the candidate that no plan may be worse than."""
+    """Return a number for each row's lane: no plan may be worse than one maximum a lane."""
     numbers: dict[str, int] = {}
     return tuple(numbers.setdefault(lane, len(numbers)) for _, _, lane in rows)
 

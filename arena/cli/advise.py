@@ -12,9 +12,9 @@ from arena.cli.output import emit_json, progress, table, warn
 __all__ = ["advise"]
 
 NOT_COUNTED = (
-    "not counted: kernels, task tables and streams of each loaded model (blocks of 2 MiB), inputs and "
-    "outputs, and what the device caches at the first inference (100 to 300 MiB on Ascend); measure "
-    "free memory before and after"
+    "not counted: kernels, task tables and streams of each loaded model (blocks of 2 MiB), inputs "
+    "and outputs, and what the device caches at the first inference (100 to 300 MiB on Ascend); "
+    "measure free memory before and after"
 )
 
 
@@ -38,9 +38,10 @@ def advise(
     strategies = strategies_of(measured.models, measured.sizes, threads=threads)
     warnings = (*measured.warnings, NOT_COUNTED)
     if output is not None:
+        from planner.fleet_file import fleet_text
+
         from arena.files import write_atomically
         from planner.advice import starting_fleet
-        from planner.fleet_file import fleet_text
 
         fleet = starting_fleet(measured.models, threads=threads, lane="npu")
         write_atomically(output, fleet_text(fleet).encode())
