@@ -1,0 +1,1 @@
+"""Benchmarks: one command each, figures as ratios inside one run. See bench/README.md."""
