@@ -1,7 +1,7 @@
 """From a fleet and its sizes to a judged plan, top to bottom."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from planner.bounds.fleet import fleet_bound
 from planner.conflict import ConflictRelation
@@ -18,7 +18,7 @@ from planner.model import (
     page_rounded,
 )
 from planner.plan import AddedKind, AddedOrder, Instance, Plan
-from planner.problem import Problem
+from planner.problem import Problem, SolveStatus
 from planner.schedule import Schedule, order_between
 from planner.solvers import Solution, SolveOptions, solve
 from planner.validator import validate
@@ -77,8 +77,7 @@ def plan_fleet(
     Deterministic: the same fleet, sizes and options give the same plan.
     """
     used = _used_sizes(fleet, sizes)
-    schedule = _schedule(fleet, options.added)
-    relation = ConflictRelation.of_schedule(schedule)
+    relation = ConflictRelation.of_schedule(_schedule(fleet, options.added))
     rows = [(name, model, lane) for name, (model, lane) in fleet.instances().items()]
     reserved = [_reserved_work(used[model], options.rule) for _, model, _ in rows]
     problem = Problem(
@@ -86,13 +85,11 @@ def plan_fleet(
         conflict_masks=relation.masks,
         alignments=(options.rule.align_bytes,) * len(rows),
     )
-    bound = fleet_bound(schedule, relation, reserved)
-    solution = solve(problem, options.solve, bound=bound, groups=_lanes(rows))
-    _prove(problem, solution)
+    solution = _solve(problem, relation, _lanes(rows), options.solve)
     weights = lay_out_weights(
         [(name, model) for name, model, _ in rows], used, fleet.device.dedupe, options.rule
     )
-    assert solution.assignment is not None, "without a capacity there is always an assignment"
+    assert solution.assignment is not None
     plan = Plan(
         fleet=fleet,
         sizes=tuple(used.items()),
@@ -167,10 +164,18 @@ def _lanes(rows: Sequence[tuple[InstanceId, ModelId, str]]) -> tuple[int, ...]:
     return tuple(numbers.setdefault(lane, len(numbers)) for _, _, lane in rows)
 
 
-def _prove(problem: Problem, solution: Solution) -> None:
-    assert solution.assignment is not None
+def _solve(
+    problem: Problem, relation: ConflictRelation, lanes: Sequence[int], options: SolveOptions
+) -> Solution:
+    """Solve without a search first: most fleets meet the bound so, and import no flow solver."""
+    solution = solve(problem, replace(options, rounds_max=0), groups=lanes)
+    if solution.status is not SolveStatus.OPTIMAL:
+        bound = fleet_bound(relation, problem.sizes, solution.bound)
+        solution = solve(problem, options, bound=bound, groups=lanes)
+    assert solution.assignment is not None, "without a capacity there is always an assignment"
     violation = next(iter(validate(problem, solution.assignment)), None)
     assert violation is None, f"the validator refuses our own offsets: {violation}"
+    return solution
 
 
 def _private_bytes(fleet: FleetSpec, sizes: Mapping[ModelId, ModelSize], rule: RegionRule) -> int:

@@ -31,7 +31,6 @@ INTERNAL: Final = 70
 app = typer.Typer(
     name="arena",
     help="Plan and share device memory for fleets of ahead-of-time compiled models.",
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -49,24 +48,19 @@ def options(
 
 def invoke(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code."""
-    words = [word for word in arguments if word != "--debug"]
-    debug = len(words) < len(arguments)
+    words = [word for word in arguments if word != "--debug"] or ["--help"]
+    debug = "--debug" in arguments
     as_json = "--json" in words
-    from click.exceptions import Abort, ClickException, NoArgsIsHelpError
-
     try:
         code = typer.main.get_command(app).main(args=words, standalone_mode=False)
         sys.stdout.flush()
         return int(code or 0)
-    except NoArgsIsHelpError as error:
-        error.show()
-        return 2
-    except ClickException as error:
+    except typer.TyperException as error:
         if debug:
             raise
         emit_error(error, message=error.format_message(), as_json=as_json)
         return 2
-    except (KeyboardInterrupt, Abort):
+    except (KeyboardInterrupt, typer.Abort):
         sys.stderr.write("interrupted\n")
         return INTERRUPTED
     except BrokenPipeError:
