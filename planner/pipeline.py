@@ -21,6 +21,7 @@ from planner.plan import AddedKind, AddedOrder, Instance, Plan
 from planner.problem import Problem, SolveStatus
 from planner.schedule import Schedule, order_between
 from planner.solvers import Solution, SolveOptions, solve
+from planner.units import align_up
 from planner.validator import validate
 from planner.weights import lay_out_weights
 
@@ -117,7 +118,7 @@ def plan_fleet(
         witness=tuple(rows[index][0] for index in solution.bound.witness),
         status=solution.status,
         private_bytes=_private_bytes(fleet, used, options.rule),
-        outside_bytes=_outside_bytes(rows, used),
+        outside_bytes=align_up(_outside_bytes(rows, used), options.page_bytes),
     )
     violations = judge(plan)
     assert not violations, f"the judge refuses our own plan: {violations[0]}"
