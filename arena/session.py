@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import TracebackType
+from types import ModuleType, TracebackType
 from typing import Final, Self
 
 from planner.codec import decode_plan, encode_plan
@@ -39,6 +39,7 @@ __all__ = [
     "Fleet",
     "FleetReport",
     "OpenedPlan",
+    "attach",
     "default_device",
     "judge_file",
     "load_opened",
@@ -329,6 +330,67 @@ def load_opened(
             stack.callback(device.close)
         device.open()
         fleet = _start(opened, device, stack, readers=readers, options=options)
+        fleet.closing = stack.pop_all()
+        return fleet
+
+
+def attach(
+    plan: Plan | FleetSpec | str | Path,
+    *,
+    context: int,
+    streams: Mapping[str, int],
+    acl: ModuleType | None = None,
+    base: str | Path = ".",
+    readers: Readers | None = None,
+    options: LoadOptions | None = None,
+) -> Fleet:
+    """Load a plan inside an application that owns acl.init, the context, streams and datasets.
+
+    Nothing of the application's is initialised, reset or freed. The application executes in slots:
+    ``with fleet.frame("camera[0]") as frame, frame.slot("detect") as slot``; `frame.run` works too
+    and reserves device memory for host arguments when it is first used.
+
+    Parameters
+    ----------
+    plan : Plan, FleetSpec, or path of a plan or fleet file
+    context : int
+        The application's, as `acl.rt.create_context` or `acl.rt.get_context` returned it.
+    streams : mapping of lane to int
+        One stream of that context for each lane of the plan; no two lanes share one.
+    acl : module or None
+        A module with pyACL's functions, such as a twin's; None: ``acl`` itself.
+    base, readers, options
+        As in `plan_and_load`; by default models are loaded without datasets.
+
+    Raises
+    ------
+    UsageError
+        A lane has no stream, or shares one. Caused by the caller.
+    ArenaError
+        As `plan_and_load`.
+    """
+    from arena.device.acl import AclDevice
+
+    opened = _opened(plan, Path(base), readers)
+    lanes = sorted({instance.lane for instance in opened.plan.instances})
+    missing = [lane for lane in lanes if lane not in streams]
+    if missing or len(set(streams.values())) < len(streams):
+        raise UsageError(
+            f"streams for lanes {', '.join(map(repr, streams)) or 'none'}: expected one stream of "
+            f"its own for each of {', '.join(map(repr, lanes))}"
+        )
+    with ExitStack() as stack:
+        device = AclDevice(context=context, streams=tuple(streams.values()), acl=acl)
+        stack.callback(device.close)
+        device.open()
+        fleet = _start(
+            opened,
+            device,
+            stack,
+            readers=readers,
+            options=options or LoadOptions(host_io=False),
+            streams={lane: StreamId(stream) for lane, stream in streams.items()},
+        )
         fleet.closing = stack.pop_all()
         return fleet
 
