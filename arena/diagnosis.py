@@ -5,7 +5,7 @@ import sys
 from importlib import metadata
 from typing import Any
 
-from arena.device import DEVICE_NAMES, open_device
+from arena.device import DEVICES, open_device
 from arena.errors import DeviceError
 from planner.errors import ArenaError
 from planner.units import format_bytes
@@ -33,7 +33,7 @@ def diagnose() -> dict[str, Any]:
         "system": f"{platform.system()} {platform.release()}",
         "executable": sys.executable,
         "packages": [{"package": name, "version": _version(name)} for name in PACKAGES],
-        "devices": [_device(name) for name in DEVICE_NAMES],
+        "devices": [_device(name) for name in DEVICES],
     }
 
 
