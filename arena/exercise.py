@@ -116,27 +116,33 @@ def exercise(
     jobs = _jobs(fleet, frames)
     lock = threading.Lock()
 
-    def work() -> Outcome:
-        run_frame = _guarded if guarded else _unguarded
-        stream = None if guarded else fleet.device.create_stream()
-        executions = mismatches = 0
-        try:
-            while True:
-                with lock:
-                    job = next(jobs, None)
-                if job is None:
-                    return Outcome(executions, mismatches)
-                wrong = run_frame(fleet, job, cases, stream)
-                executions += len(job.pipeline.steps)
-                mismatches += wrong
-                if on_frame is not None:
-                    on_frame()
-        finally:
-            if stream is not None:
-                fleet.device.destroy_stream(stream)
+    handles = {instance: threading.Lock() for instance in cases}
 
+    def work(run_frame: Callable[[_Job], int]) -> Outcome:
+        executions = mismatches = 0
+        while True:
+            with lock:
+                job = next(jobs, None)
+            if job is None:
+                return Outcome(executions, mismatches)
+            mismatches += run_frame(job)
+            executions += len(job.pipeline.steps)
+            if on_frame is not None:
+                on_frame()
+
+    def work_guarded() -> Outcome:
+        return work(lambda job: _guarded(fleet, job, cases))
+
+    def work_unguarded() -> Outcome:
+        stream = fleet.device.create_stream()
+        try:
+            return work(lambda job: _unguarded(fleet, job, cases, stream, handles))
+        finally:
+            fleet.device.destroy_stream(stream)
+
+    target = work_guarded if guarded else work_unguarded
     with ThreadPoolExecutor(threads, thread_name_prefix="arena-exercise") as pool:
-        outcomes = [future.result() for future in [pool.submit(work) for _ in range(threads)]]
+        outcomes = [future.result() for future in [pool.submit(target) for _ in range(threads)]]
     return Outcome(sum(o.executions for o in outcomes), sum(o.mismatches for o in outcomes))
 
 
@@ -184,7 +190,7 @@ def _execute(
     return tuple(bytes(data) for data in fleet.device.finish(launch) if data is not None)
 
 
-def _guarded(fleet: Fleet, job: _Job, cases: _Cases, _stream: StreamId | None) -> int:
+def _guarded(fleet: Fleet, job: _Job, cases: _Cases) -> int:
     with fleet.frame(channel_name(job.pipeline.id, job.channel), timeout_s=None) as frame:
         submitted = [
             (frame.submit(step, cases[instance][case].inputs), cases[instance][case])
@@ -196,14 +202,21 @@ def _guarded(fleet: Fleet, job: _Job, cases: _Cases, _stream: StreamId | None) -
         )
 
 
-def _unguarded(fleet: Fleet, job: _Job, cases: _Cases, stream: StreamId | None) -> int:
-    assert stream is not None
+def _unguarded(
+    fleet: Fleet,
+    job: _Job,
+    cases: _Cases,
+    stream: StreamId,
+    handles: Mapping[InstanceId, threading.Lock],
+) -> int:
+    """Execute at once; a lock for each handle alone, since a device takes one call of a model."""
     mismatches = 0
     for _, instance, number in job.steps():
         case = cases[instance][number]
         item = fleet.runner.loaded.instances[instance]
         try:
-            outputs = _execute(fleet, item, list(case.inputs.values()), stream)
+            with handles[instance]:
+                outputs = _execute(fleet, item, list(case.inputs.values()), stream)
         except DeviceError:
             outputs = ()
         mismatches += outputs != case.outputs

@@ -8,7 +8,14 @@ from typing import Final
 from planner.errors import DecodeError, SpecError
 from planner.units import MiB, format_bytes
 
-__all__ = ["DEMO_PREFIX", "TEXT_BYTES_MAX", "read_bytes", "rebase_path", "write_atomically"]
+__all__ = [
+    "DEMO_PREFIX",
+    "TEXT_BYTES_MAX",
+    "read_bytes",
+    "read_text",
+    "rebase_path",
+    "write_atomically",
+]
 
 TEXT_BYTES_MAX: Final = 256 * MiB
 """Largest fleet, plan or instance file that is read."""
@@ -34,6 +41,16 @@ def read_bytes(path: Path, bytes_max: int = TEXT_BYTES_MAX) -> bytes:
             return file.read(bytes_max)
     except OSError as error:
         raise DecodeError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def read_text(path: Path) -> str:
+    """Return the content of a UTF-8 text file; raises as `read_bytes`."""
+    try:
+        return read_bytes(path).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DecodeError(
+            f"{path}: byte {error.start} is not UTF-8 text; save the file as UTF-8"
+        ) from None
 
 
 def write_atomically(path: Path, data: bytes) -> None:

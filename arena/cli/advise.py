@@ -38,13 +38,15 @@ def advise(
     strategies = strategies_of(measured.models, measured.sizes, threads=threads)
     warnings = (*measured.warnings, NOT_COUNTED)
     if output is not None:
-        from planner.fleet_file import fleet_text
+        import yaml
+        from planner.codec import fleet_to_mapping
 
         from arena.files import write_atomically
         from planner.advice import starting_fleet
 
         fleet = starting_fleet(measured.models, threads=threads, lane="npu")
-        write_atomically(output, fleet_text(fleet).encode())
+        text = yaml.safe_dump(fleet_to_mapping(fleet), sort_keys=False, allow_unicode=True)
+        write_atomically(output, text.encode())
     if as_json:
         rows = [{"name": s.name, "bytes": s.bytes, "meaning": s.meaning} for s in strategies]
         emit_json({"strategies": rows, "threads": threads, "warnings": list(warnings)})

@@ -1,0 +1,301 @@
+"""The command line as docs/design.md section 6 promises it: keys, exit codes, nothing else on stdout."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+from arena.cli import run
+from planner.units import MiB
+from tests.fleets import write_fleet
+
+PLAN_KEYS = {
+    "fits",
+    "height_bytes",
+    "lower_bound_bytes",
+    "status",
+    "weight_bytes",
+    "total_bytes",
+    "private_bytes",
+    "outside_bytes",
+    "instances",
+    "seconds",
+    "added",
+}
+ROW_KEYS = {
+    "instance",
+    "model",
+    "lane",
+    "work_offset",
+    "work_bytes",
+    "weight_offset",
+    "weight_bytes",
+}
+
+
+@pytest.fixture
+def fleet(tmp_path: Path) -> Path:
+    return write_fleet(tmp_path / "street")
+
+
+def arena(capsys: pytest.CaptureFixture[str], *words: str | Path, code: int = 0) -> dict[str, Any]:
+    """Run a command with --json and return its one object; anything else on stdout fails."""
+    found = run([*map(str, words), "--json"])
+    out, err = capsys.readouterr()
+    assert found == code, (found, out, err)
+    value = json.loads(out)
+    assert isinstance(value, dict)
+    return value
+
+
+def test_plan_prints_every_key(fleet: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plan = arena(capsys, "plan", fleet)
+    assert plan.keys() >= PLAN_KEYS
+    assert [row["instance"] for row in plan["instances"]] == [
+        "detector@vision",
+        "reader@vision",
+        "tracker@tracking",
+    ]
+    assert all(row.keys() >= ROW_KEYS for row in plan["instances"])
+    assert plan["fits"] is True
+    assert plan["status"] == "optimal"
+    assert plan["height_bytes"] == plan["lower_bound_bytes"]
+    assert plan["total_bytes"] == plan["height_bytes"] + plan["weight_bytes"]
+
+
+def test_the_same_fleet_gives_the_same_plan_file(
+    fleet: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("one.json", "two.json"):
+        arena(capsys, "plan", fleet, "-o", tmp_path / name)
+    assert (tmp_path / "one.json").read_bytes() == (tmp_path / "two.json").read_bytes()
+
+
+def test_a_plan_file_elsewhere_still_finds_its_models(
+    fleet: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = tmp_path / "plans" / "deep" / "plan.json"
+    target.parent.mkdir(parents=True)
+    arena(capsys, "plan", fleet, "-o", target)
+    files = [model["file"] for model in json.loads(target.read_text())["fleet"]["models"].values()]
+    assert files == [f"../../street/models/{name}.om" for name in ("det", "rec", "trk")]
+    assert arena(capsys, "run", target, "--frames", "2")["mismatches"] == 0
+
+
+@pytest.mark.parametrize("missing", [0, 1])
+def test_one_byte_too_small_does_not_fit(
+    fleet: Path, tmp_path: Path, missing: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    needed = arena(capsys, "plan", fleet)["needed_bytes"]
+    target = tmp_path / "plan.json"
+    plan = arena(
+        capsys, "plan", fleet, "--memory", str(needed - missing), "-o", target, code=missing
+    )
+    assert plan.keys() >= PLAN_KEYS
+    assert (plan["fits"], plan["short_bytes"]) == (not missing, missing)
+    assert target.is_file()
+    outcome = arena(capsys, "run", fleet, "--memory", str(needed - missing), code=missing)
+    assert outcome["short_bytes"] == missing
+
+
+def test_check_accepts_a_plan_and_names_what_is_wrong_with_a_tampered_one(
+    fleet: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = tmp_path / "plan.json"
+    arena(capsys, "plan", fleet, "-o", target)
+    assert arena(capsys, "check", target) == {"valid": True, "violations": []}
+    text = target.read_text()
+    target.write_text(text.replace('"work_offset": 0', '"work_offset": 512', 1))
+    assert target.read_text() != text
+    verdict = arena(capsys, "check", target, code=1)
+    assert verdict["valid"] is False
+    assert verdict["violations"]
+    assert arena(capsys, "run", target, code=2)["error"]["message"]
+
+
+def test_check_of_something_else_is_wrong_use(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = tmp_path / "other.json"
+    other.write_text('{"format": "something"}')
+    assert "is no plan file" in arena(capsys, "check", other, code=2)["error"]["message"]
+    other.write_text("not even JSON")
+    assert "error" in arena(capsys, "check", other, code=2)
+
+
+def test_run_compares_every_output(fleet: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    outcome = arena(capsys, "run", fleet, "--device", "twin", "--frames", "20", "--threads", "8")
+    assert outcome["executions"] == 20 * (3 * 2 + 1)
+    assert outcome["mismatches"] == 0
+    assert 0 < outcome["peak_bytes"] <= outcome["planned_bytes"] + outcome["outside_bytes"]
+
+
+def test_run_without_the_guard_corrupts(fleet: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    outcome = arena(
+        capsys, "run", fleet, "--frames", "100", "--threads", "8", "--unsafe-no-guard", code=1
+    )
+    assert outcome["mismatches"] > 0
+
+
+def test_run_refuses_a_changed_model_file(
+    fleet: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = tmp_path / "plan.json"
+    arena(capsys, "plan", fleet, "-o", target)
+    model = fleet.parent / "models" / "rec.om"
+    data = bytearray(model.read_bytes())
+    data[-1] ^= 1
+    model.write_bytes(data)
+    message = arena(capsys, "run", target, code=2)["error"]["message"]
+    assert "model 'reader'" in message
+    assert "has digest" in message
+
+
+def test_report_of_a_plan_agrees_with_the_plan(
+    fleet: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = tmp_path / "plan.json"
+    plan = arena(capsys, "plan", fleet, "-o", target)
+    report = arena(capsys, "report", target)
+    assert {key: report[key] for key in PLAN_KEYS - {"seconds"}} == {
+        key: plan[key] for key in PLAN_KEYS - {"seconds"}
+    }
+
+
+def test_inspect_needs_no_device(fleet: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (facts,) = arena(capsys, "inspect", fleet.parent / "models" / "det.om")["models"]
+    assert facts["work_bytes"] == 299_520
+    assert facts["weight_bytes"] == 70_000
+    assert len(facts["weights_sha256"]) == 64
+    assert (facts["format"], facts["dynamic"], facts["soc"]) == ("om", False, "")
+
+
+def test_inspect_agrees_with_the_manifest(
+    shared_data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = (shared_data / "om" / "manifest.tsv").read_text().splitlines()
+    names = lines[0].split("\t")
+    rows = [dict(zip(names, line.split("\t"), strict=False)) for line in lines[1:]]
+    files = [shared_data / "om" / row["file"] for row in rows]
+    models = arena(capsys, "inspect", *files)["models"]
+    for row, model in zip(rows, models, strict=True):
+        assert (model["work_bytes"], model["weight_bytes"]) == (
+            int(row["work_size"]),
+            int(row["weight_size"]),
+        )
+
+
+def test_advise_writes_a_fleet_that_plans(
+    fleet: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    models = sorted((fleet.parent / "models").glob("*.om"))
+    target = tmp_path / "start.yaml"
+    advice = arena(capsys, "advise", *models, "--threads", "4", "-o", target)
+    sizes = {row["name"]: row["bytes"] for row in advice["strategies"]}
+    assert list(sizes) == ["private", "shared-weights", "one-work-buffer-per-lane", "one-lane"]
+    assert sorted(sizes.values(), reverse=True) == list(sizes.values())
+    assert advice["warnings"]
+    plan = arena(capsys, "plan", target)
+    assert plan["total_bytes"] == sizes["one-lane"]
+    assert plan["private_bytes"] == sizes["private"]
+
+
+def test_schema_accepts_the_examples(capsys: pytest.CaptureFixture[str]) -> None:
+    schema = arena(capsys, "schema")
+    examples = sorted((Path(__file__).parents[2] / "examples").glob("*.yaml"))
+    assert examples
+    for example in examples:
+        jsonschema.validate(yaml.safe_load(example.read_text()), schema)
+
+
+def test_doctor_names_every_device(capsys: pytest.CaptureFixture[str]) -> None:
+    devices = {row["device"]: row for row in arena(capsys, "doctor")["devices"]}
+    assert set(devices) == {"acl", "twin", "cpu"}
+    assert devices["twin"]["available"]
+    assert devices["acl"]["available"] or "acl" in devices["acl"]["detail"]
+
+
+@pytest.mark.parametrize(
+    ("text", "suffix", "height"),
+    [
+        ("id,lower,upper,size\na,0,2,4\nb,2,4,3\nc,1,3,5\n", ".csv", 9),
+        ('{"sizes": [4, 3, 5], "edges": [[0, 1]]}', ".json", 9),
+        ('{"sizes": [4, 3, 5], "conflicts": [[0, 2], [1, 2]]}', ".json", 9),
+    ],
+)
+def test_solve(
+    text: str, suffix: str, height: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    instance = tmp_path / f"instance{suffix}"
+    instance.write_text(text)
+    answer = arena(capsys, "solve", instance)
+    assert answer["height_bytes"] == answer["lower_bound_bytes"] == height
+    assert answer["status"] == "optimal"
+    assert len(answer["offsets"]) == 3
+    assert answer["seconds"] >= 0
+    tight = arena(capsys, "solve", instance, "--capacity", str(height - 1), code=1)
+    assert tight["status"] == "infeasible"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["plan"],
+        ["plan", "absent.yaml"],
+        ["nonsense"],
+        ["plan", "x", "--memory", "many"],
+        ["run", "absent.yaml", "--frames", "-1"],
+        ["solve", "absent.csv"],
+        ["inspect", "absent.om"],
+    ],
+)
+def test_wrong_use_is_exit_2_and_one_line(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run([*words, "--json"]) == 2
+    out, err = capsys.readouterr()
+    assert set(json.loads(out)) == {"error"}
+    assert len(err.strip().splitlines()) == 1
+    assert "Traceback" not in err
+
+
+def test_debug_shows_the_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(Exception, match=r"absent\.yaml"):
+        run(["plan", "absent.yaml", "--debug"])
+    capsys.readouterr()
+
+
+def test_a_missing_device_is_exit_3(fleet: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("arena")
+    if "acl" in sys.modules:
+        pytest.skip("pyACL is installed here")
+    assert "acl" in arena(capsys, "run", fleet, "--device", "acl", code=3)["error"]["message"]
+
+
+def test_text_fits_80_columns(fleet: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (["plan", fleet], ["report", fleet], ["inspect", fleet.parent / "models/det.om"]):
+        assert run([str(word) for word in words]) == 0
+        out, _ = capsys.readouterr()
+        table = [line for line in out.splitlines() if not line.startswith("needs")]
+        assert max(map(len, table)) <= 80
+
+
+def test_the_installed_command_runs_in_a_process_of_its_own(fleet: Path) -> None:
+    environment = {**os.environ, "NO_COLOR": "1"}
+    done = subprocess.run(
+        [sys.executable, "-m", "arena", "plan", str(fleet), "--memory", str(1 * MiB)],
+        capture_output=True,
+        text=True,
+        env=environment,
+        cwd=Path(__file__).parents[2],
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "DOES NOT FIT" in done.stdout
+    assert "\x1b" not in done.stdout
