@@ -26,14 +26,15 @@ from arena.device.base import Device, LoadOptions, StreamId
 from arena.errors import DeviceError
 from arena.files import DEMO_PREFIX, read_bytes, rebase_path, write_atomically
 from arena.guard import Guard
-from arena.loader import load_plan
+from arena.loader import LoadedFleet, load_plan
 from arena.running import Frame, Runner
 from arena.sources import Readers, model_source
 from arena.tensors import HostArray
 from planner.errors import DecodeError, PlanError, UsageError
 from planner.fleet import FleetSpec, ModelSpec
+from planner.model import page_rounded
 from planner.plan import Plan
-from planner.units import format_bytes
+from planner.units import align_up, format_bytes
 
 __all__ = [
     "Fleet",
@@ -120,7 +121,8 @@ class FleetReport:
     ----------
     device : str
     planned_bytes, outside_bytes : int
-        What the plan declares: reservations page-rounded, and everything beside them.
+        Reservations, page-rounded; and what is known to lie beside them: what the plan declares, or
+        what the device's descriptions of the loaded models make it.
     reserved_bytes, loaded_bytes : int
         Taken on the device after the reservation, and after all loads.
     peak_bytes : int
@@ -246,6 +248,7 @@ class _Measured:
 
     def __init__(self, device: Device) -> None:
         self._device = device
+        self.outside_bytes = 0
         self._before = device.memory_info().used_bytes
         self._reserved = 0
         self._loaded = 0
@@ -267,7 +270,7 @@ class _Measured:
         return FleetReport(
             device=self._device.name,
             planned_bytes=plan.planned_bytes,
-            outside_bytes=plan.outside_bytes,
+            outside_bytes=max(plan.outside_bytes, self.outside_bytes),
             reserved_bytes=self._reserved,
             loaded_bytes=self._loaded,
             peak_bytes=self._peak,
@@ -521,6 +524,7 @@ def _start(
         on_loaded=measured.after_load,
     )
     stack.callback(loaded.unload)
+    measured.outside_bytes = _outside_bytes(plan, loaded)
     lanes = dict.fromkeys(instance.lane for instance in plan.instances)
     own: dict[str, StreamId] = {}
     for lane in lanes:
@@ -530,6 +534,18 @@ def _start(
     runner = Runner(plan, device, loaded, streams or own, Guard(plan.fleet, plan.added))
     stack.callback(runner.close)
     return Fleet(plan, runner, measured)
+
+
+def _outside_bytes(plan: Plan, loaded: LoadedFleet) -> int:
+    """Return what lies beside the arena now that the device has described every model."""
+    sizes = dict(plan.sizes)
+    total = 0
+    for item in loaded.instances.values():
+        size = sizes[item.instance.model]
+        total += page_rounded(loaded.device.io_bytes(item.handle))
+        if size.system_managed:
+            total += page_rounded(size.work_bytes) + page_rounded(size.weight_bytes)
+    return align_up(total, plan.page_bytes)
 
 
 def _refuse_misfit(plan: Plan, device: Device) -> None:

@@ -1,4 +1,4 @@
-"""The command line as docs/design.md section 6 promises it: keys, exit codes, nothing else on stdout."""
+"""The command line as docs/design.md section 6 promises it: keys, exit codes, clean stdout."""
 
 import json
 import os
