@@ -10,7 +10,7 @@ device for its recorded event instead of on the host.
 """
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import CancelledError, Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -115,6 +115,8 @@ class Runner:
     loaded : LoadedFleet
     streams : mapping of lane to StreamId
     guard : Guard
+    on_first_run : callable
+        Called after the first execution of each instance: devices fill caches then.
 
     Notes
     -----
@@ -129,6 +131,7 @@ class Runner:
         loaded: LoadedFleet,
         streams: Mapping[str, StreamId],
         guard: Guard,
+        on_first_run: Callable[[], object] = bool,
     ) -> None:
         self.plan = plan
         self.device = device
@@ -140,6 +143,8 @@ class Runner:
         self._threads: list[threading.Thread] = []
         self._start_lock = threading.Lock()
         self._event_lock = threading.Lock()
+        self._on_first_run = on_first_run
+        self._ran: set[InstanceId] = set()
         self._last_launch: dict[InstanceId, _Recorded] = {}
 
     def open_frame(self, channel: str, timeout_s: float | None) -> "Frame":
@@ -170,11 +175,17 @@ class Runner:
             outputs = [None] * len(item.description.outputs)
             launch = self.device.launch(item.handle, arguments, outputs, self.streams[call.lane])
             data = self.device.finish(launch)
+            self._note(call.instance)
         except BaseException as error:
             self.end_failed(call, error)
             raise
         call.done()
         return name_outputs(data, item.description)
+
+    def _note(self, instance: InstanceId) -> None:
+        if instance not in self._ran:
+            self._ran.add(instance)
+            self._on_first_run()
 
     def end_failed(self, call: Call, error: BaseException) -> None:
         """End a call whose execution failed; close the fleet if it may still be running."""
@@ -265,6 +276,7 @@ class Runner:
         while (entry := under_way.get()) is not None:
             try:
                 data = self.device.finish(entry.launch)
+                self._note(entry.item.instance.id)
             except BaseException as error:
                 if isinstance(error, DeviceError) and error.unsettled:
                     self.broken = error

@@ -531,7 +531,7 @@ def _start(
         if streams is None:
             own[lane] = device.create_stream()
             stack.callback(device.destroy_stream, own[lane])
-    runner = Runner(plan, device, loaded, streams or own, Guard(plan.fleet, plan.added))
+    runner = Runner(plan, device, loaded, streams or own, Guard(plan.fleet, plan.added), measured.sample)
     stack.callback(runner.close)
     return Fleet(plan, runner, measured)
 
