@@ -160,7 +160,7 @@ def _load(
         handle = device.load(source, work=work, weights=weights, options=options)
         try:
             return LoadedInstance(instance, handle, device.describe(handle))
-        except DeviceError:
+        except BaseException:
             device.unload(handle)
             raise
     except DeviceError as error:

@@ -49,11 +49,11 @@ def reserve(plan: Plan, device: Device) -> Arena:
         try:
             if work is not None:
                 device.fill(work, 0)
-        except DeviceError:
+        except BaseException:
             if weights is not None:
                 device.free(weights)
             raise
-    except DeviceError:
+    except BaseException:
         if work is not None:
             device.free(work)
         raise
