@@ -189,13 +189,15 @@ class Runner:
 
     def end_failed(self, call: Call, error: BaseException) -> None:
         """End a call whose execution failed; close the fleet if it may still be running."""
-        if isinstance(error, DeviceError) and error.unsettled:
-            self.broken = error
-            # Closed by another thread before the locks are free: nobody may be granted them.
-            closer = threading.Thread(target=self._close_guard, name="arena-close")
-            closer.start()
-            closer.join()
-        call.done(failed=True)
+        try:
+            if isinstance(error, DeviceError) and error.unsettled:
+                self.broken = error
+                # Closed by another thread before the locks are free: nobody may be granted them.
+                closer = threading.Thread(target=self._close_guard, name="arena-close")
+                closer.start()
+                closer.join()
+        finally:
+            call.done(failed=True)
 
     def _close_guard(self) -> None:
         with suppress(GuardTimeoutError):  # The failed call itself still counts as running.
