@@ -24,7 +24,7 @@ from planner.errors import PlanError
 from planner.model import InstanceId, ModelId
 from planner.plan import Instance, Plan
 
-__all__ = ["LoadedFleet", "LoadedInstance", "load_plan"]
+__all__ = ["LoadedFleet", "LoadedInstance", "failure_of", "load_plan"]
 
 T = TypeVar("T")
 
@@ -179,22 +179,25 @@ def _place(memory: DeviceRange | None) -> str:
 def _undo(device: Device, arena: Arena, loaded: list[LoadedInstance]) -> list[str]:
     """Unload and free all there is, last first; return what failed.
 
-    Each call is tried twice: a transient failure must not strand memory. Reservations under a model
-    that stays loaded are not freed: the device could still use them.
+    Reservations under a model that stays loaded are not freed: the device could still use them.
     """
     failures = []
     for item in reversed(loaded):
-        if error := _failure(device.unload, item.handle):
+        if error := failure_of(device.unload, item.handle):
             failures.append(f"instance {item.instance.id!r} stays loaded: {error}")
     if failures:
         return [*failures, "so the reservations stay as well"]
     for memory in (arena.weights, arena.work):
-        if memory is not None and (error := _failure(device.free, memory)):
+        if memory is not None and (error := failure_of(device.free, memory)):
             failures.append(f"reservation {memory} stays: {error}")
     return failures
 
 
-def _failure(call: Callable[[T], None], argument: T) -> DeviceError | None:
+def failure_of(call: Callable[[T], None], argument: T) -> DeviceError | None:
+    """Make a call that gives something back, twice if it fails; return what failed, or None.
+
+    A transient failure must not strand memory.
+    """
     for _ in range(2):
         try:
             call(argument)

@@ -26,7 +26,7 @@ from arena.device.base import Device, LoadOptions, StreamId
 from arena.errors import DeviceError
 from arena.files import DEMO_PREFIX, read_bytes, rebase_path, write_atomically
 from arena.guard import Guard
-from arena.loader import LoadedFleet, load_plan
+from arena.loader import LoadedFleet, failure_of, load_plan
 from arena.running import Frame, Runner
 from arena.sources import Readers, model_source
 from arena.tensors import HostArray
@@ -530,10 +530,17 @@ def _start(
     for lane in lanes:
         if streams is None:
             own[lane] = device.create_stream()
-            stack.callback(device.destroy_stream, own[lane])
-    runner = Runner(plan, device, loaded, streams or own, Guard(plan.fleet, plan.added), measured.sample)
+            stack.callback(_destroy_stream, device, own[lane])
+    runner = Runner(
+        plan, device, loaded, streams or own, Guard(plan.fleet, plan.added), measured.sample
+    )
     stack.callback(runner.close)
     return Fleet(plan, runner, measured)
+
+
+def _destroy_stream(device: Device, stream: StreamId) -> None:
+    if error := failure_of(device.destroy_stream, stream):
+        raise error
 
 
 def _outside_bytes(plan: Plan, loaded: LoadedFleet) -> int:

@@ -51,7 +51,12 @@ def test_every_call_may_fail_once(tmp_path: Path) -> None:
                 break
     loads = [error for error in failures if isinstance(error, LoadError)]
     assert len(loads) >= 3
-    named = {name for error in loads for name in ("detector", "reader", "tracker") if f"'{name}@" in str(error)}
+    named = {
+        name
+        for error in loads
+        for name in ("detector", "reader", "tracker")
+        if f"'{name}@" in str(error)
+    }
     assert named == {"detector", "reader", "tracker"}
     assert all("have been undone" in str(error) for error in loads)
     assert all("work [0x" in str(error) and "507000" in str(error) for error in loads)
