@@ -16,7 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from arena.device.acl import AclDevice
+from arena.device.acl import AclDevice, import_acl
 from arena.errors import DeviceError, GuardError
 from arena.memory import Arena, reserve
 from arena.session import open_plan
@@ -54,11 +54,7 @@ def patch_acl(
     if not isinstance(plan, Plan):
         opened = open_plan(Path(plan))
         plan, base = opened.plan, opened.base
-    if acl is None:
-        import acl as module
-    else:
-        module = acl
-    patched = PatchedAcl(plan, module, Path(base))
+    patched = PatchedAcl(plan, acl or import_acl(), Path(base))
     with patched.installed():
         yield patched
 
@@ -127,7 +123,12 @@ class PatchedAcl:
         finally:
             for name, function in self._originals.items():
                 setattr(mdl, name, function)
-            self._release()
+        if self._loaded:
+            names = ", ".join(sorted({instance.id for instance in self._loaded.values()}))
+            raise UsageError(
+                f"models are still loaded in planned memory, which stays reserved: {names}; unload "
+                "them before the block of patch_acl is left"
+            )
 
     def _load_from_file(self, path: str) -> tuple[int, int]:
         candidates = self._files.get(Path(path).resolve())
@@ -177,10 +178,10 @@ class PatchedAcl:
             return code
 
     def _unload(self, model_id: int) -> int:
-        with self._held(self._locks_for(model_id)):
+        with self._held(tuple(self._locks) if model_id in self._loaded else ()):
             code: int = self._originals["unload"](model_id)
-            if code == 0:
-                self._loaded.pop(model_id, None)
+            if code == 0 and self._loaded.pop(model_id, None) and not self._loaded:
+                self._release()
             return code
 
     def _locks_for(self, model_id: int) -> tuple[str, ...]:
@@ -211,18 +212,14 @@ class PatchedAcl:
         return self._arena
 
     def _release(self) -> None:
-        if self._loaded:
-            names = ", ".join(sorted({instance.id for instance in self._loaded.values()}))
-            raise UsageError(
-                f"models are still loaded in planned memory, which stays reserved: {names}; unload "
-                "them before the block of patch_acl is left"
-            )
-        if self._arena is not None and self._device is not None:
-            for memory in (self._arena.weights, self._arena.work):
-                if memory is not None:
-                    self._device.free(memory)
-            self._device.close()
-            self._arena = self._device = None
+        """Free the arena after the last unload: the application still has its context then."""
+        assert self._arena is not None
+        assert self._device is not None
+        for memory in (self._arena.weights, self._arena.work):
+            if memory is not None:
+                self._device.free(memory)
+        self._device.close()
+        self._arena = self._device = None
 
 
 def _locks_of(plan: Plan) -> dict[InstanceId, tuple[str, ...]]:
