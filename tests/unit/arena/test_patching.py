@@ -1,0 +1,154 @@
+"""`patch_acl` and `attach` inside an application that owns its context."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from arena.device.twin import Twin
+from arena.errors import GuardError
+from arena.patching import patch_acl
+from arena.planning import Planned, plan_file
+from arena.session import attach, write_plan
+from planner.errors import PlanError, UsageError
+from tests.fleets import write_fleet
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+@pytest.fixture
+def twin() -> Iterator[Twin]:
+    """Return a twin whose application has initialised it and set a context."""
+    twin = Twin()
+    acl: Any = twin.acl
+    assert acl.init() == 0
+    context, code = acl.rt.create_context(0)
+    assert code == 0
+    yield twin
+    assert acl.rt.destroy_context(context) == 0
+    assert acl.finalize() == 0
+
+
+@pytest.fixture
+def planned(tmp_path: Path) -> Planned:
+    return plan_file(write_fleet(tmp_path / "street"))
+
+
+def used(acl: Any) -> int:
+    free, total, code = acl.rt.get_mem_info(0)
+    assert code == 0
+    return int(total - free)
+
+
+def test_planned_files_get_planned_memory(twin: Twin, planned: Planned) -> None:
+    acl: Any = twin.acl
+    plain = acl.mdl.load_from_file
+    before = used(acl)
+    with patch_acl(planned.plan, acl=twin.acl, base=planned.base):
+        first, code = acl.mdl.load_from_file(str(planned.base / "models" / "det.om"))
+        assert code == 0
+        assert used(acl) - before >= planned.plan.planned_bytes
+        second, code = acl.mdl.load_from_file(str(planned.base / "models" / "rec.om"))
+        assert code == 0
+        for model in (first, second):
+            assert acl.mdl.unload(model) == 0
+        assert used(acl) == before
+    assert acl.mdl.load_from_file is plain
+
+
+def test_other_files_load_as_ever(twin: Twin, planned: Planned, tmp_path: Path) -> None:
+    acl: Any = twin.acl
+    other = tmp_path / "other.om"
+    other.write_bytes((planned.base / "models" / "det.om").read_bytes())
+    with patch_acl(planned.plan, acl=twin.acl, base=planned.base):
+        model, code = acl.mdl.load_from_file(str(other))
+        assert code == 0
+        assert acl.mdl.unload(model) == 0
+
+
+def test_what_is_still_loaded_is_named(twin: Twin, planned: Planned) -> None:
+    acl: Any = twin.acl
+    with (
+        pytest.raises(UsageError, match="still loaded .*: detector@vision"),
+        patch_acl(planned.plan, acl=twin.acl, base=planned.base),
+    ):
+        model, _ = acl.mdl.load_from_file(str(planned.base / "models" / "det.om"))
+    assert acl.mdl.unload(model) == 0
+
+
+def test_sharers_that_only_order_keeps_apart_are_refused(twin: Twin, planned: Planned) -> None:
+    fleet = planned.plan.fleet
+    single = replace(
+        fleet,
+        pipelines=tuple(replace(p, channels=1, frames_in_flight=1) for p in fleet.pipelines[:1]),
+    )
+    from planner.pipeline import plan_fleet
+
+    shared = plan_fleet(single, dict(planned.plan.sizes))
+    offsets = {row.id: row.work_offset for row in shared.instances}
+    assert offsets["tracker@tracking"] == 0  # shares with the lane beside it, by order alone
+    with (
+        pytest.raises(PlanError, match="only the order of their steps keeps them apart"),
+        patch_acl(shared, acl=twin.acl, base=planned.base),
+    ):
+        pass
+
+
+def test_a_model_on_several_lanes_needs_a_bound_thread(twin: Twin, planned: Planned) -> None:
+    fleet = planned.plan.fleet
+    camera, door = fleet.pipelines
+    lanes = replace(
+        fleet, pipelines=(camera, replace(door, steps=(replace(door.steps[0], lane="hall"),)))
+    )
+    from planner.pipeline import plan_fleet
+
+    plan = plan_fleet(lanes, dict(planned.plan.sizes))
+    acl: Any = twin.acl
+    path = str(planned.base / "models" / "rec.om")
+    with patch_acl(plan, acl=twin.acl, base=planned.base) as patched:
+        with pytest.raises(GuardError, match="bind it with `bind_lane`"):
+            acl.mdl.load_from_file(path)
+        with pytest.raises(UsageError, match="no lane 'cellar'"), patched.bind_lane("cellar"):
+            pass
+        for lane in ("hall", "vision"):
+            with patched.bind_lane(lane):
+                model, code = acl.mdl.load_from_file(path)
+                assert code == 0
+                assert acl.mdl.unload(model) == 0
+
+
+def test_attach_leaves_the_application_as_it_was(
+    twin: Twin, planned: Planned, tmp_path: Path
+) -> None:
+    acl: Any = twin.acl
+    context, _ = acl.rt.get_context()
+    streams = {lane: acl.rt.create_stream()[0] for lane in ("vision", "tracking")}
+    before = used(acl)
+    target = tmp_path / "plan.json"
+    write_plan(planned.plan, target, base=planned.base)
+    with attach(target, context=context, streams=streams, acl=twin.acl) as fleet:
+        with fleet.frame("camera[0]") as frame, frame.slot("detect") as slot:
+            assert slot.stream == streams["vision"]
+        assert fleet.run("camera[1].detect", bytes(64)).keys() == {"y"}
+    assert used(acl) == before
+    assert acl.rt.get_context() == (context, 0)
+    for stream in streams.values():
+        assert acl.rt.stream_query(stream) == (0, 0)
+        assert acl.rt.destroy_stream(stream) == 0
+
+
+@pytest.mark.parametrize("example", ["detect_and_classify.py", "unmodified_application.py"])
+def test_the_examples_run(example: str) -> None:
+    done = subprocess.run(
+        [sys.executable, ROOT / "examples" / example],
+        capture_output=True,
+        text=True,
+        env={"PYTHONPATH": str(ROOT), "PATH": ""},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "execution" in done.stdout or "classified" in done.stdout
