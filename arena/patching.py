@@ -180,8 +180,10 @@ class PatchedAcl:
     def _unload(self, model_id: int) -> int:
         with self._held(tuple(self._locks) if model_id in self._loaded else ()):
             code: int = self._originals["unload"](model_id)
-            if code == 0 and self._loaded.pop(model_id, None) and not self._loaded:
-                self._release()
+            if code == 0 and model_id in self._loaded:
+                del self._loaded[model_id]
+                if not self._loaded:
+                    self._release()
             return code
 
     def _locks_for(self, model_id: int) -> tuple[str, ...]:

@@ -7,22 +7,18 @@ through; ONNX files are compiled into the cache first; demo names resolve to fet
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
+from arena.device.base import io_block_bytes
 from arena.formats import ModelFacts, read_model_facts
 from arena.sources import Readers, locate_model
 from planner.errors import DecodeError, SpecError
 from planner.fleet import FleetSpec, ModelSpec
-from planner.model import ModelId, ModelSize, TensorSpec
-from planner.units import align_up
+from planner.model import ModelId, ModelSize
 
 __all__ = ["MeasuredModel", "measure_models", "read_facts"]
 
 Progress: TypeAlias = Callable[[int, int], None]
-
-DATASET_ALIGN_BYTES: Final = 64
-DATASET_GRANULE_BYTES: Final = 32
-"""Each input and output takes ALIGN_UP(size, 32) + 32 bytes, 64-aligned (vendor: aclrtMalloc)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,12 +96,4 @@ def _size_of(model: ModelSpec, facts: ModelFacts) -> ModelSize:
         raise SpecError(f"{facts.file}: cannot be planned: {facts.note}", f"models.{model.id}.file")
     if facts.format != "om" and not facts.format.startswith("om-"):
         return facts.size
-    return replace(facts.size, io_bytes=_dataset_bytes((*facts.size.inputs, *facts.size.outputs)))
-
-
-def _dataset_bytes(tensors: tuple[TensorSpec, ...]) -> int:
-    total = 0
-    for tensor in tensors:
-        own = align_up(tensor.size_bytes, DATASET_GRANULE_BYTES) + DATASET_GRANULE_BYTES
-        total += align_up(own, DATASET_ALIGN_BYTES)
-    return total
+    return replace(facts.size, io_bytes=io_block_bytes(facts.size.inputs, facts.size.outputs))

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from arena.formats.om_writer import OmSpec, write_om
-
 from planner.fleet import FleetSpec, ModelSpec, PipelineSpec, StepSpec
 from planner.model import ModelId, TensorSpec
 

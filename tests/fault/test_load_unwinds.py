@@ -6,10 +6,10 @@ from itertools import count
 from pathlib import Path
 
 import pytest
-from arena.device.adaptors import FaultyDevice, LimitedDevice, TrackingDevice
 
 from arena.device import open_device
-from arena.device.base import Device
+from arena.device.adaptors import FaultyDevice, LimitedDevice, TrackingDevice
+from arena.device.base import Device, ModelDescription, ModelHandle
 from arena.errors import DeviceError, LoadError
 from arena.session import plan_and_load
 from planner.errors import PlanError
@@ -87,10 +87,10 @@ def test_an_interrupt_while_loading_undoes_everything(tmp_path: Path) -> None:
     fleet = write_fleet(tmp_path / "street")
 
     class Interrupting(TrackingDevice):
-        def describe(self, model: object) -> object:  # type: ignore[override]
+        def describe(self, model: ModelHandle) -> ModelDescription:
             if self.usage.n_loads == 2:
                 raise KeyboardInterrupt
-            return super().describe(model)  # type: ignore[arg-type]
+            return super().describe(model)
 
     device = Interrupting(open_device("twin"))
     with pytest.raises(KeyboardInterrupt):

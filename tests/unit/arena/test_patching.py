@@ -73,7 +73,7 @@ def test_other_files_load_as_ever(twin: Twin, planned: Planned, tmp_path: Path) 
 def test_what_is_still_loaded_is_named(twin: Twin, planned: Planned) -> None:
     acl: Any = twin.acl
     with (
-        pytest.raises(UsageError, match="still loaded .*: detector@vision"),
+        pytest.raises(UsageError, match=r"still loaded .*: detector@vision"),
         patch_acl(planned.plan, acl=twin.acl, base=planned.base),
     ):
         model, _ = acl.mdl.load_from_file(str(planned.base / "models" / "det.om"))
@@ -89,8 +89,8 @@ def test_sharers_that_only_order_keeps_apart_are_refused(twin: Twin, planned: Pl
     from planner.pipeline import plan_fleet
 
     shared = plan_fleet(single, dict(planned.plan.sizes))
-    offsets = {row.id: row.work_offset for row in shared.instances}
-    assert offsets["tracker@tracking"] == 0  # shares with the lane beside it, by order alone
+    (tracker,) = (row for row in shared.instances if row.lane == "tracking")
+    assert tracker.work_offset == 0  # shares with the lane beside it, by order alone
     with (
         pytest.raises(PlanError, match="only the order of their steps keeps them apart"),
         patch_acl(shared, acl=twin.acl, base=planned.base),

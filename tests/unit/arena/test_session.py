@@ -81,7 +81,7 @@ def test_a_step_may_run_many_times_and_is_then_closed(fleet: Fleet) -> None:
         for _ in range(3):
             frame.run("first", X)
         frame.run("second", X)
-        with pytest.raises(GuardError, match="'first'.*'second'|'second'.*'first'"):
+        with pytest.raises(GuardError, match=r"'first'.*'second'|'second'.*'first'"):
             frame.run("first", X)
 
 
@@ -115,7 +115,7 @@ def test_a_frame_waits_for_its_place_and_says_so(fleet: Fleet) -> None:
 
 def test_a_wrong_input_leaves_the_frame_usable(fleet: Fleet) -> None:
     with fleet.frame("p[0]") as frame:
-        with pytest.raises(UsageError, match="'second' of p.0. frame 0: input 'x': found 3 bytes"):
+        with pytest.raises(UsageError, match=r"'second' of p.0. frame 0: input 'x': found 3 bytes"):
             frame.run("second", b"abc")
         frame.run("first", X)  # `second` was never called, so nothing is closed
 
@@ -130,8 +130,8 @@ def test_an_unknown_step_or_channel_names_the_known(fleet: Fleet) -> None:
 
 
 def test_an_exception_ends_the_frame_and_not_the_fleet(fleet: Fleet) -> None:
-    with pytest.raises(ZeroDivisionError), fleet.frame("p[0]") as frame:
-        frame.run("first", X)
+    frame = fleet.frame("p[0]")
+    with pytest.raises(ZeroDivisionError), frame:
         raise ZeroDivisionError
     assert fleet.run("p[0].second", X)["y"].shape == (64,)
 
@@ -209,9 +209,10 @@ def test_a_failed_execution_fails_its_frame_alone(
     spec = replace(spec, device=replace(spec.device, cross_stream=mode))
     faulty = FaultyDevice(device, fail_names=("finish",), fail_call=2)
     with plan_and_load(spec, device=faulty) as fleet:
-        with pytest.raises(DeviceError, match="fault 1"), fleet.frame("p") as frame:
+        with fleet.frame("p") as frame:
             frame.run("first", X)
-            frame.run("second", X)
+            with pytest.raises(DeviceError, match="fault 1"):
+                frame.run("second", X)
         with fleet.frame("p") as frame:
             assert frame.submit("second", X).result(timeout=10).keys() == {"y"}
 
