@@ -2,8 +2,8 @@
 
     python -m bench.footprint [--quick] [--markdown bench/footprint.md]
 
-Each strategy is really loaded: private instances by the device's own allocation, shared weights with
-one planned weight reservation, the others at the offsets of the strategy. What the twin then
+Each strategy is really loaded: private instances by the device's own allocation, shared weights
+with one planned weight reservation, the others at the offsets of the strategy. What the twin then
 reports as used stands beside what was planned.
 """
 

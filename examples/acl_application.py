@@ -1,7 +1,7 @@
 """What applications of pyACL bring along: context, streams, datasets. Used by the two examples.
 
-Nothing here knows of plans. It is written in the manner of such applications, against the documented
-calls, so that the examples show where this library meets them.
+Nothing here knows of plans. It is written in the manner of such applications, against the
+documented calls, so that the examples show where this library meets them.
 """
 
 import random

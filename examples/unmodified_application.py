@@ -3,8 +3,8 @@
     python examples/unmodified_application.py
 
 `application` below loads models by path and executes them synchronously from several threads, as
-samples do. It knows nothing of plans; only the block around it does. Prints the device memory that its
-models take without and with the plan.
+samples do. It knows nothing of plans; only the block around it does. Prints the device memory that
+its models take without and with the plan.
 """
 
 import tempfile
