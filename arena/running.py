@@ -19,6 +19,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from arena.device.base import Argument, Device, DeviceRange, EventId, Launch, ModelHandle, StreamId
+from arena.device.race import RaceCheck, Stamp
 from arena.errors import DeviceError, GuardError, GuardTimeoutError
 from arena.guard import Call, Guard
 from arena.guard import Frame as GuardFrame
@@ -77,12 +78,24 @@ class Submission(Future[dict[str, HostArray]]):
 
 
 @dataclass(slots=True)
-class _Recorded:
-    """An event behind one launch, and who still needs it: the launch itself and its followers."""
+class _Launched:
+    """What followers of a call are handed: how to wait for it, and what the race check was told.
 
-    event: EventId
+    Attributes
+    ----------
+    stream : StreamId
+    event : EventId or None
+        Recorded behind the launch; None: it had ended when it was handed on.
+    users : int
+        Who still needs the event: the launch itself and its followers.
+    stamp : Stamp or None
+        Of the race check, once it has ended.
+    """
+
     stream: StreamId
+    event: EventId | None = None
     users: int = 1
+    stamp: Stamp | None = None
     ended: threading.Event = field(default_factory=threading.Event)
 
 
@@ -101,8 +114,8 @@ class _UnderWay:
     submission: Submission
     item: LoadedInstance
     launch: Launch
-    recorded: _Recorded
-    waits: list[_Recorded]
+    launched: _Launched
+    waits: list[_Launched]
 
 
 class Runner:
@@ -145,7 +158,9 @@ class Runner:
         self._event_lock = threading.Lock()
         self._on_first_run = on_first_run
         self._ran: set[InstanceId] = set()
-        self._last_launch: dict[InstanceId, _Recorded] = {}
+        self._last_launch: dict[InstanceId, _Launched] = {}
+        self._race = device if isinstance(device, RaceCheck) else None
+        self._before: Stamp | None = None
 
     def open_frame(self, channel: str, timeout_s: float | None) -> "Frame":
         """Wait for a place in `channel` and return its next frame."""
@@ -165,12 +180,15 @@ class Runner:
         """Return checked inputs in the device's order."""
         return as_arguments(inputs, self.loaded.instances[instance].description, where)
 
+    def settle(self) -> None:
+        """Tell the race check that all this thread ran is over before anything that follows."""
+        if self._race is not None:
+            self._before = self._race.end()
+
     def execute(self, call: Call, arguments: list[Argument]) -> dict[str, HostArray]:
         """Execute a granted call and end it; a failure ends it as failed."""
         try:
-            for recorded in call.follows:
-                assert isinstance(recorded, _Recorded)
-                recorded.ended.wait()
+            self.wait_on_host(call)
             item = self.loaded.instances[call.instance]
             outputs = [None] * len(item.description.outputs)
             launch = self.device.launch(item.handle, arguments, outputs, self.streams[call.lane])
@@ -179,8 +197,27 @@ class Runner:
         except BaseException as error:
             self.end_failed(call, error)
             raise
-        call.done()
+        call.done(token=self.over(call))
         return name_outputs(data, item.description)
+
+    def over(self, call: Call) -> object:
+        """Return the token of a call that has ended: only the race check needs one."""
+        if self._race is None:
+            return None
+        launched = _Launched(self.streams[call.lane], users=0, stamp=self._race.end())
+        launched.ended.set()
+        return launched
+
+    def wait_on_host(self, call: Call) -> None:
+        """Wait until all that a call follows has ended, and tell the race check so."""
+        stamps = [self._before] if self._before else []
+        for launched in call.follows:
+            assert isinstance(launched, _Launched)
+            launched.ended.wait()
+            if launched.stamp is not None:
+                stamps.append(launched.stamp)
+        if self._race is not None:
+            self._race.begin(f"{call.instance} ({call})", stamps)
 
     def _note(self, instance: InstanceId) -> None:
         if instance not in self._ran:
@@ -251,28 +288,42 @@ class Runner:
 
     def _launch(self, call: Call, job: _Job, under_way: "SimpleQueue[_UnderWay | None]") -> None:
         item = self.loaded.instances[call.instance]
-        stream = self.streams[call.lane]
-        waits: list[_Recorded] = []
+        launched = _Launched(self.streams[call.lane])
+        waits: list[_Launched] = []
         try:
             # An instance has one set of input and output buffers: its last results must be out.
             if last := self._last_launch.get(call.instance):
                 last.ended.wait()
-            for recorded in call.follows:
-                assert isinstance(recorded, _Recorded)
-                if recorded.stream != stream and self._use(recorded):
-                    waits.append(recorded)
-                    self.device.wait_event(stream, recorded.event)
+            self._wait_on_device(call, launched.stream, waits)
             outputs = [None] * len(item.description.outputs)
-            launch = self.device.launch(item.handle, job.arguments, outputs, stream)
-            recorded = _Recorded(self.device.record_event(stream), stream)
+            launch = self.device.launch(item.handle, job.arguments, outputs, launched.stream)
+            launched.event = self.device.record_event(launched.stream)
         except BaseException as error:
             self.end_failed(call, error)
             self._release(waits)
             job.submission.set_exception(error)
             return
-        self._last_launch[call.instance] = recorded
-        call.done(token=recorded)
-        under_way.put(_UnderWay(job.submission, item, launch, recorded, waits))
+        self._last_launch[call.instance] = launched
+        call.done(token=launched)
+        under_way.put(_UnderWay(job.submission, item, launch, launched, waits))
+
+    def _wait_on_device(self, call: Call, stream: StreamId, waits: list[_Launched]) -> None:
+        """Make the stream wait for all that a call follows; what has ended needs no wait."""
+        stamps = [self._before] if self._before else []
+        for launched in call.follows:
+            assert isinstance(launched, _Launched)
+            if launched.stream == stream and launched.event is not None:
+                continue
+            if self._use(launched):
+                waits.append(launched)
+                assert launched.event is not None
+                self.device.wait_event(stream, launched.event)
+            else:
+                launched.ended.wait()
+                if launched.stamp is not None:
+                    stamps.append(launched.stamp)
+        if self._race is not None:
+            self._race.begin(f"{call.instance} ({call})", stamps)
 
     def _finish_all(self, under_way: "SimpleQueue[_UnderWay | None]") -> None:
         while (entry := under_way.get()) is not None:
@@ -286,24 +337,26 @@ class Runner:
                 entry.submission.set_exception(error)
             else:
                 entry.submission.set_result(name_outputs(data, entry.item.description))
-            entry.recorded.ended.set()
-            self._release([entry.recorded, *entry.waits])
+            if self._race is not None:
+                entry.launched.stamp = self._race.end()
+            entry.launched.ended.set()
+            self._release([entry.launched, *entry.waits])
 
-    def _use(self, recorded: _Recorded) -> bool:
+    def _use(self, launched: _Launched) -> bool:
         """Keep an event for one more user; False once it is gone: nothing need be waited for."""
         with self._event_lock:
-            if recorded.users == 0:
+            if launched.users == 0:
                 return False
-            recorded.users += 1
+            launched.users += 1
             return True
 
-    def _release(self, used: list[_Recorded]) -> None:
-        for recorded in used:
+    def _release(self, used: list[_Launched]) -> None:
+        for launched in used:
             with self._event_lock:
-                recorded.users -= 1
-                last = recorded.users == 0
-            if last:
-                self.device.destroy_event(recorded.event)
+                launched.users -= 1
+                last = launched.users == 0
+            if last and launched.event is not None:
+                self.device.destroy_event(launched.event)
 
     def close(self, timeout_s: float | None = None) -> None:
         """Withdraw what waits, wait for what runs, end the threads."""
@@ -393,9 +446,7 @@ class Frame:
         item = runner.loaded.instances[call.instance]
         stream = runner.streams[call.lane]
         try:
-            for recorded in call.follows:
-                assert isinstance(recorded, _Recorded)
-                recorded.ended.wait()
+            runner.wait_on_host(call)
             arena = runner.loaded.arena
             work, weights = arena.work_of(item.instance), arena.weights_of(item.instance)
             try:
@@ -405,7 +456,7 @@ class Frame:
         except BaseException as error:
             runner.end_failed(call, error)
             raise
-        call.done()
+        call.done(token=runner.over(call))
 
     def _checked(self, step: str, inputs: object) -> list[Argument]:
         self._runner.refuse_when_broken()

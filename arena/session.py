@@ -23,6 +23,7 @@ from planner.judge import judge
 
 from arena.device import open_device
 from arena.device.base import Device, LoadOptions, StreamId
+from arena.device.race import RaceCheck
 from arena.errors import DeviceError
 from arena.files import DEMO_PREFIX, read_bytes, rebase_path, write_atomically
 from arena.guard import Guard
@@ -284,6 +285,7 @@ def plan_and_load(
     base: str | Path = ".",
     readers: Readers | None = None,
     options: LoadOptions | None = None,
+    race_check: bool = False,
 ) -> Fleet:
     """Plan a fleet unless it is a plan already, load it, and return it guarded.
 
@@ -299,6 +301,9 @@ def plan_and_load(
         Models whose bytes the caller supplies: encrypted or generated ones.
     options : LoadOptions
         How models are loaded.
+    race_check : bool
+        Refuse an execution that nothing orders after one that shares its memory, with both names.
+        Always on for the twin.
 
     Raises
     ------
@@ -316,7 +321,9 @@ def plan_and_load(
     ['y']
     """
     opened = _opened(fleet, Path(base), readers)
-    return load_opened(opened, device=device, readers=readers, options=options)
+    return load_opened(
+        opened, device=device, readers=readers, options=options, race_check=race_check
+    )
 
 
 def load_opened(
@@ -325,6 +332,7 @@ def load_opened(
     device: str | Device | None = None,
     readers: Readers | None = None,
     options: LoadOptions | None = None,
+    race_check: bool = False,
 ) -> Fleet:
     """Load a plan that was judged and compared with its files; see `plan_and_load`."""
     with ExitStack() as stack:
@@ -332,7 +340,9 @@ def load_opened(
             device = open_device(device or default_device(opened.plan.fleet))
             stack.callback(device.close)
         device.open()
-        fleet = _start(opened, device, stack, readers=readers, options=options)
+        fleet = _start(
+            opened, device, stack, readers=readers, options=options, race_check=race_check
+        )
         fleet.closing = stack.pop_all()
         return fleet
 
@@ -506,9 +516,12 @@ def _start(
     readers: Readers | None,
     options: LoadOptions | None,
     streams: Mapping[str, StreamId] | None = None,
+    race_check: bool = False,
 ) -> Fleet:
     """Load an opened plan on an open device; `stack` undoes it."""
     plan = opened.plan
+    if race_check or device.name == "twin":
+        device = RaceCheck(device)
     measured = _Measured(device)
     _refuse_misfit(plan, device)
     sources = {

@@ -22,6 +22,9 @@ def run(
         bool,
         typer.Option("--unsafe-no-guard", help="Twin only: no places, order or locks."),
     ] = False,
+    race_check: Annotated[
+        bool, typer.Option("--race-check", help="Refuse unordered sharers (twin: always on).")
+    ] = False,
     as_json: JsonFlag = False,
 ) -> int:
     """Load a fleet, run frames of every channel at once, and compare every output.
@@ -50,7 +53,10 @@ def run(
     }
     if plan.fits:
         total = frames * sum(pipeline.channels for pipeline in plan.fleet.pipelines)
-        with load_opened(opened, device=device) as fleet, progress("running") as advance:
+        with (
+            load_opened(opened, device=device, race_check=race_check) as fleet,
+            progress("running") as advance,
+        ):
             done = iter(range(1, total + 1))
             outcome = exercise(
                 fleet,

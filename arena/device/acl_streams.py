@@ -144,7 +144,10 @@ class AclStreams:
                 self.end(launch)
             names = ", ".join(repr(launch.name) for launch in running)
             message = f"{error}; running there: {names}" if names else str(error)
-            raise DeviceError(message, call=error.call, code=error.code) from error
+            unsettled = error.code in (*_HUNG, AclCode.RT_CONTEXT_NULL)
+            raise DeviceError(
+                message, call=error.call, code=error.code, unsettled=unsettled
+            ) from error
 
     def synchronize(self, stream: StreamId) -> None:
         """Wait for a stream; launches that left nothing to copy are over then."""
