@@ -4,12 +4,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from planner.fleet_file import parse_fleet
-
 from arena.files import read_bytes, rebase_path
 from arena.sizes import measure_models
 from arena.sources import Readers
 from planner.fleet import FleetSpec, ModelSpec, PipelineSpec, StepSpec
+from planner.fleet_file import parse_fleet
 from planner.model import ModelId, ModelSize
 from planner.pipeline import plan_fleet
 from planner.plan import Plan

@@ -18,9 +18,6 @@ from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Final, Self
 
-from planner.codec import decode_plan, encode_plan
-from planner.judge import judge
-
 from arena.device import open_device
 from arena.device.base import Device, LoadOptions, StreamId
 from arena.device.race import RaceCheck
@@ -31,8 +28,10 @@ from arena.loader import LoadedFleet, failure_of, load_plan
 from arena.running import Frame, Runner
 from arena.sources import Readers, model_source
 from arena.tensors import HostArray
+from planner.codec import decode_plan, encode_plan
 from planner.errors import DecodeError, PlanError, UsageError
 from planner.fleet import FleetSpec, ModelSpec
+from planner.judge import judge
 from planner.model import page_rounded
 from planner.plan import Plan
 from planner.units import align_up, format_bytes

@@ -58,14 +58,14 @@ def locate_model(model: ModelSpec, base: Path) -> Path:
     """
     place = f"models.{model.id}.file"
     if model.file.startswith(DEMO_PREFIX):
-        from arena.device.cpu import compiled_demo
+        from arena.device.cpu.compile import compiled_demo
 
         return compiled_demo(model.file.removeprefix(DEMO_PREFIX), dict(model.inputs))
     path = base / model.file
     if not path.is_file():
         raise SpecError(f"there is no file {path}", place)
     if path.suffix.lower() == ONNX_SUFFIX:
-        from arena.device.cpu import compiled_path
+        from arena.device.cpu.compile import compiled_path
 
         return compiled_path(path, dict(model.inputs))
     if model.inputs:

@@ -39,10 +39,10 @@ def advise(
     warnings = (*measured.warnings, NOT_COUNTED)
     if output is not None:
         import yaml
-        from planner.codec import fleet_to_mapping
 
         from arena.files import write_atomically
         from planner.advice import starting_fleet
+        from planner.codec import fleet_to_mapping
 
         fleet = starting_fleet(measured.models, threads=threads, lane="npu")
         text = yaml.safe_dump(fleet_to_mapping(fleet), sort_keys=False, allow_unicode=True)
