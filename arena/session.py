@@ -10,7 +10,6 @@ standard library and `acl` alone.
 
 import hashlib
 import importlib.util
-import json
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -28,7 +27,7 @@ from arena.loader import LoadedFleet, failure_of, load_plan
 from arena.running import Frame, Runner
 from arena.sources import Readers, model_source
 from arena.tensors import HostArray
-from planner.codec import decode_plan, encode_plan
+from planner.codec import claims_plan, decode_plan, encode_plan, examine_plan
 from planner.errors import DecodeError, PlanError, UsageError
 from planner.fleet import FleetSpec, ModelSpec
 from planner.judge import judge
@@ -86,21 +85,13 @@ def judge_file(path: Path) -> list[str]:
         The file is not a JSON object that claims to be a plan.
     """
     data = read_bytes(path)
+    if not claims_plan(data):
+        raise DecodeError(f"{path}: is no plan file")
     try:
-        plan = decode_plan(data)
+        plan, contradictions = examine_plan(data)
     except DecodeError as error:
-        if not _claims_to_be_a_plan(data):
-            raise DecodeError(f"{path}: is no plan file: {error}") from None
         return [str(error)]
-    return [str(violation) for violation in judge(plan)]
-
-
-def _claims_to_be_a_plan(data: bytes) -> bool:
-    try:
-        value = json.loads(data)
-    except (ValueError, RecursionError):
-        return False
-    return isinstance(value, dict) and str(value.get("format", "")).endswith("plan")
+    return [str(found) for found in (*contradictions, *judge(plan))]
 
 
 def write_plan(plan: Plan, path: Path, *, base: Path) -> None:
@@ -466,7 +457,7 @@ def open_plan_or_fleet(
 
     A plan file's model files are compared with its digests.
     """
-    if not _claims_to_be_a_plan(read_bytes(path)):
+    if not claims_plan(read_bytes(path)):
         from arena.planning import plan_file
 
         planned = plan_file(path, memory_bytes=memory_bytes, readers=readers, progress=progress)
