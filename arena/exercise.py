@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from graphlib import TopologicalSorter
 from typing import Final, TypeAlias
 
+from arena.device.adaptors import RaceCheck
 from arena.device.base import Argument, Device, StreamId
-from arena.device.race import RaceCheck
 from arena.errors import DeviceError
 from arena.loader import LoadedInstance
 from arena.session import Fleet

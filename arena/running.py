@@ -18,8 +18,8 @@ from queue import SimpleQueue
 from types import TracebackType
 from typing import Any, Self
 
+from arena.device.adaptors import RaceCheck, Stamp
 from arena.device.base import Argument, Device, DeviceRange, EventId, Launch, ModelHandle, StreamId
-from arena.device.race import RaceCheck, Stamp
 from arena.errors import DeviceError, GuardError, GuardTimeoutError
 from arena.guard import Call, Guard
 from arena.guard import Frame as GuardFrame

@@ -18,8 +18,8 @@ from types import ModuleType, TracebackType
 from typing import Final, Self
 
 from arena.device import open_device
+from arena.device.adaptors import RaceCheck
 from arena.device.base import Device, LoadOptions, StreamId
-from arena.device.race import RaceCheck
 from arena.errors import DeviceError
 from arena.files import DEMO_PREFIX, read_bytes, rebase_path, write_atomically
 from arena.guard import Guard
