@@ -303,6 +303,7 @@ def plan_and_load(
     Examples
     --------
     >>> from planner.fleet import ModelSpec, PipelineSpec, StepSpec
+    >>> from planner.model import ModelId
     >>> model = ModelSpec(ModelId("m"), work_bytes=4096, weight_bytes=512)
     >>> spec = FleetSpec("one", (model,), (PipelineSpec("p", (StepSpec("s", model.id, "l"),)),))
     >>> with plan_and_load(spec, device="twin") as fleet:
