@@ -31,10 +31,12 @@ def advise(
     --------
     >>> models = (ModelSpec(ModelId("a"), work_bytes=1000, weight_bytes=2000),)
     >>> sizes = {ModelId("a"): ModelSize(work_bytes=1000, weight_bytes=2000)}
-    >>> [(s.name, s.bytes) for s in advise(models, sizes, threads=2)]
-    ... # doctest: +NORMALIZE_WHITESPACE
-    [('private', 8192), ('shared-weights', 5632), ('one-work-buffer-per-lane', 5632),
-     ('one-lane', 4096)]
+    >>> for strategy in advise(models, sizes, threads=2):
+    ...     print(strategy.name, strategy.bytes)
+    private 7168
+    shared-weights 5120
+    one-work-buffer-per-lane 5120
+    one-lane 3584
     """
     if not models:
         raise SpecError("found no models, expected at least one")
