@@ -90,7 +90,7 @@ class ImageCache:
 def _read_image(content: Content) -> ModelImage:
     with _opened(content) as source:
         om = read_om(source)
-        if om.kind not in (OmKind.STATIC, OmKind.DYNAMIC):
+        if om.kind not in (OmKind.STATIC, OmKind.DYNAMIC, OmKind.FLOW):
             raise CallFailed(AclCode.GE_PARAM_INVALID, om.note)
         identity = hashlib.blake2b(f"{om.work_bytes} {om.weight_bytes}".encode(), digest_size=16)
         for table in om.tables:

@@ -51,10 +51,13 @@ def test_damaged_files_are_invalid_parameters(stand: Stand, damage: Any) -> None
     assert stand.acl.mdl.get_desc_from_file(desc, str(path)) == 145000
 
 
-def test_flow_models_have_sizes_and_do_not_load(stand: Stand, shared_data: Path) -> None:
+def test_flow_models_load_without_memory(stand: Stand, shared_data: Path) -> None:
     path = str(shared_data / "om" / "flow_model.om")
     assert stand.acl.mdl.query_size(path) == (0, 0, 0)
-    assert stand.acl.mdl.load_from_file(path) == (0, 145000)
+    model, ret = stand.acl.mdl.load_from_file(path)
+    assert ret == 0
+    assert stand.used == 0
+    assert stand.acl.mdl.unload(model) == 0
 
 
 # ---------------------------------------------------------------------- loads
