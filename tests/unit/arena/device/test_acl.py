@@ -688,7 +688,8 @@ def test_a_thousand_loads_leave_nothing_behind(tmp_path: Path) -> None:
 
     def count_ours() -> int:
         gc.collect()
-        return sum(type(thing).__module__.startswith("arena.") for thing in gc.get_objects())
+        names = (str(type(thing).__module__) for thing in gc.get_objects())
+        return sum(name.startswith("arena.") for name in names)
 
     objects = count_ours()
     threads = threading.active_count()
