@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from arena.device.acl import AclDevice
+from arena.device.adaptors import RaceCheck
 from arena.device.base import Device, ModelSource
 from arena.device.twin import Twin, TwinConfig
 from arena.formats.om_writer import OmSpec, write_om
@@ -74,6 +75,12 @@ def twin_rig(directory: Path) -> Rig:
     return Rig(lambda: AclDevice(acl=Twin(config).acl, name="twin", timeout_s=30), models)
 
 
+def race_checked_rig(directory: Path) -> Rig:
+    """Return the twin behind the race check, which reports and refuses nothing."""
+    inner = twin_rig(directory)
+    return Rig(lambda: RaceCheck(inner.make(), races=[]), inner.models)
+
+
 def npu_rig(_directory: Path) -> Rig:
     """Return the `acl` device on hardware, with models that the machine's owner names."""
     if importlib.util.find_spec("acl") is None:
@@ -86,7 +93,11 @@ def npu_rig(_directory: Path) -> Rig:
     )
 
 
-RIGS: Mapping[str, RigBuilder] = {"twin": twin_rig, "npu": npu_rig}
+RIGS: Mapping[str, RigBuilder] = {
+    "twin": twin_rig,
+    "twin, race-checked": race_checked_rig,
+    "npu": npu_rig,
+}
 """Rigs of the conformance suite by name; another device joins by a row."""
 
 

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from planner.fleet import FleetSpec, ModelSpec, PipelineSpec, StepSpec
-from planner.model import ModelId
+from planner.model import InstanceId, ModelId
 from planner.plan import AddedKind, AddedOrder
 
-__all__ = ["Definition", "Execution", "fleet_of", "step"]
+__all__ = ["Definition", "Execution", "fleet_of", "instance_of", "step"]
 
 
 class Execution(NamedTuple):
@@ -99,9 +99,9 @@ class Definition:
         )
 
 
-def instance_of(spec: StepSpec, channel: int) -> str:
+def instance_of(spec: StepSpec, channel: int) -> InstanceId:
     """Name the instance that a step executes in a channel."""
-    return f"{spec.model}@{spec.lane.replace('{channel}', str(channel))}"
+    return InstanceId(f"{spec.model}@{spec.lane.replace('{channel}', str(channel))}")
 
 
 def step(

@@ -47,7 +47,7 @@ class PaperDevice:
     def __init__(self) -> None:
         self.ids = count(1)
         self.log: list[str] = []
-        self.fail: DeviceError | None = None
+        self.fail: Exception | None = None
 
     def note(self, call: str) -> None:
         self.log.append(call)
@@ -250,6 +250,22 @@ def test_a_stamp_says_nothing_of_what_its_thread_did_not_finish(bench: Bench) ->
 
     in_thread(second)
     assert len(bench.races) == 1
+
+
+def test_what_was_settled_before_the_threads_start_is_known_to_all(bench: Bench) -> None:
+    bench.run(bench.one, bench.x)
+    bench.device.settle()
+    bench.launch(bench.one, bench.x)
+    in_thread(lambda: bench.launch(bench.other, bench.y))
+    assert len(bench.races) == 1, "the second run was not over"
+
+
+def test_a_refused_launch_shares_nothing(bench: Bench) -> None:
+    bench.paper.fail = UsageError("wrong size")
+    with pytest.raises(UsageError, match="wrong size"):
+        bench.launch(bench.one, bench.x)
+    bench.launch(bench.other, bench.y)
+    assert not bench.races
 
 
 def test_only_stamps_are_shown(bench: Bench) -> None:
