@@ -54,10 +54,9 @@ def closed_text(frame: FrameRecord, index: int) -> str:
 
 def _before_start(frame: FrameRecord) -> Iterator[str]:
     channel = frame.channel
-    before = channel.live.get(channel.started - channel.rules.frames_in_flight)
-    if before is not None:
-        calls = f", calls {listing(map(call_text, before.calls))}" if before.calls else ""
-        yield f"{before} to end ({before.state}, opened{_by(before.owner)}{calls})"
+    before = channel.live[channel.started - channel.rules.frames_in_flight]
+    calls = f", calls {listing(map(call_text, before.calls))}" if before.calls else ""
+    yield f"{before} to end ({before.state}, opened{_by(before.owner)}{calls})"
     ahead = list(channel.waiting)
     count = ahead.index(frame) if frame in channel.waiting else len(ahead)
     if count:
