@@ -54,7 +54,7 @@ class TwinMemory:
         self.alone = {
             instance: self.run(instance, instances[instance][1]) for instance in self.models
         }
-        self.device.settle()
+        self.before = self.device.end()
         self.own = {instance: threading.Lock() for instance in self.models}
         assert len(set(self.alone.values())) == len(sources), "models compute differently"
 
@@ -78,7 +78,8 @@ class TwinMemory:
         self, rng: random.Random, call: Call | None, spec: StepSpec, channel: int
     ) -> tuple[bool, object]:
         instance = instance_of(spec, channel)
-        self.device.begin(f"{instance} ({call})", () if call is None else call.follows)
+        follows = () if call is None else call.follows
+        self.device.begin(f"{instance} ({call})", (self.before, *follows))
         with self.own[instance]:  # The device refuses two executions of one model anyway.
             output = self.run(instance, spec.lane_of(channel))
         return output != self.alone[instance], self.device.end()

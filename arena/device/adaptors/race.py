@@ -99,7 +99,6 @@ class RaceCheck(Adaptor):
         self._order = HappensBefore()
         self._models: dict[ModelHandle, _Model] = {}
         self._threads = _Threads()
-        self._settled: Clock = {}
 
     # ---- the word between host threads
 
@@ -123,15 +122,6 @@ class RaceCheck(Adaptor):
         """Return the stamp of all that this thread knows to be over."""
         self._threads.label = ""
         return Stamp(self._threads.clock)
-
-    def settle(self) -> None:
-        """Let every thread know what this one knows to be over.
-
-        For what is done before the threads start (a warm-up, reference runs): the checker cannot
-        see that a thread was started by another.
-        """
-        with self._mutex:
-            join(self._settled, self._threads.clock)
 
     # ---- the device
 
@@ -239,7 +229,6 @@ class RaceCheck(Adaptor):
 
     def _check(self, model: "_Model", stream: StreamId) -> Epoch:
         """Enter one execution into the order; report the sharers that it does not follow."""
-        join(self._threads.clock, self._settled)
         epoch, start = self._order.launch(self._threads.clock, stream)
         label = f"{self._threads.label or model.name} on stream {stream}"
         for sharer, shared in model.sharers.items():

@@ -252,12 +252,16 @@ def test_a_stamp_says_nothing_of_what_its_thread_did_not_finish(bench: Bench) ->
     assert len(bench.races) == 1
 
 
-def test_what_was_settled_before_the_threads_start_is_known_to_all(bench: Bench) -> None:
+def test_what_was_over_before_a_thread_started_is_told_by_a_stamp_too(bench: Bench) -> None:
     bench.run(bench.one, bench.x)
-    bench.device.settle()
-    bench.launch(bench.one, bench.x)
-    in_thread(lambda: bench.launch(bench.other, bench.y))
-    assert len(bench.races) == 1, "the second run was not over"
+    stamp = bench.device.end()
+
+    def work() -> None:
+        bench.device.begin("warm", [stamp])
+        bench.launch(bench.other, bench.y)
+
+    in_thread(work)
+    assert not bench.races
 
 
 def test_a_refused_launch_shares_nothing(bench: Bench) -> None:
