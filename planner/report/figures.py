@@ -1,10 +1,25 @@
 """The figures of a plan as a JSON mapping: exact bytes, the keys of docs/design.md section 6."""
 
-from typing import Any
+from typing import Any, Final
 
 from planner.plan import Plan
 
-__all__ = ["plan_figures"]
+__all__ = ["COUNTED", "NOT_COUNTED", "plan_figures"]
+
+COUNTED: Final = (
+    "work reservation",
+    "weight reservation",
+    "inputs and outputs that model files describe",
+    "weights of system-managed models",
+    "named reserves",
+    "streams of instances and lanes",
+)
+NOT_COUNTED: Final = (
+    "kernels, task tables and handles of loaded models",
+    "work memory of system-managed models",
+    "contexts of this and other processes",
+    "caches that the device fills at the first inference",
+)
 
 
 def plan_figures(plan: Plan) -> dict[str, Any]:
@@ -25,6 +40,8 @@ def plan_figures(plan: Plan) -> dict[str, Any]:
         "short_bytes": plan.short_bytes,
         "stream_count": plan.stream_count,
         "streams_max": plan.fleet.device.streams_max,
+        "counted": list(COUNTED),
+        "not_counted": list(NOT_COUNTED),
         "witness": list(plan.witness),
         "added": [
             {"first": item.first, "second": item.second, "kind": item.kind.value}

@@ -8,6 +8,7 @@ from rich.table import Table
 
 from planner.plan import Plan
 from planner.problem import SolveStatus
+from planner.report.figures import NOT_COUNTED
 from planner.units import format_bytes
 
 __all__ = ["plan_text"]
@@ -26,6 +27,7 @@ def plan_text(plan: Plan) -> str:
     if len(plan.instances) > ROWS_MAX:
         console.print(f"... and {len(plan.instances) - ROWS_MAX} more instances (--json has all)")
     console.print(_verdict(plan), soft_wrap=True)
+    console.print(f"not counted: {'; '.join(NOT_COUNTED)}", soft_wrap=True)
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
 
 
