@@ -12,7 +12,7 @@ device for its recorded event instead of on the host.
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import CancelledError, Future
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from queue import SimpleQueue
 from types import TracebackType
@@ -20,7 +20,7 @@ from typing import Any, Self
 
 from arena.device.adaptors import RaceCheck, Stamp
 from arena.device.base import Argument, Device, DeviceRange, EventId, Launch, ModelHandle, StreamId
-from arena.errors import DeviceError, GuardError, GuardTimeoutError
+from arena.errors import DeviceError, GuardError
 from arena.guard import Call, Guard
 from arena.guard import Frame as GuardFrame
 from arena.loader import LoadedFleet, LoadedInstance
@@ -228,17 +228,14 @@ class Runner:
         """End a call whose execution failed; close the fleet if it may still be running."""
         try:
             if isinstance(error, DeviceError) and error.unsettled:
-                self.broken = error
-                # Closed by another thread before the locks are free: nobody may be granted them.
-                closer = threading.Thread(target=self._close_guard, name="arena-close")
-                closer.start()
-                closer.join()
+                self._stop(error)
         finally:
             call.done(failed=True)
 
-    def _close_guard(self) -> None:
-        with suppress(GuardTimeoutError):  # The failed call itself still counts as running.
-            self.guard.close(timeout_s=0)
+    def _stop(self, error: DeviceError) -> None:
+        """Grant nothing from now on: the memory of `error`'s execution must not be used again."""
+        self.broken = error
+        self.guard.stop(f"an execution may still be running: {error}")
 
     # ---- submitted calls
 
@@ -332,8 +329,7 @@ class Runner:
                 self._note(entry.item.instance.id)
             except BaseException as error:
                 if isinstance(error, DeviceError) and error.unsettled:
-                    self.broken = error
-                    self._close_guard()
+                    self._stop(error)
                 entry.submission.set_exception(error)
             else:
                 entry.submission.set_result(name_outputs(data, entry.item.description))
