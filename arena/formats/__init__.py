@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Final, TypeAlias
 
-from arena.formats.digest import Digests, Progress, digest_model
+from arena.formats import arena_file
+from arena.formats.digest import Digests, Progress, digest_model, file_digest
 from arena.formats.om import OmFile, OmKind, model_size, read_om
 from arena.formats.om_layout import MAGIC, ModelType
 from arena.formats.source import ByteSource, ModelInput, open_source
@@ -193,4 +194,39 @@ def _om_details(om: OmFile) -> tuple[tuple[str, Detail], ...]:
     return tuple({**header, **numbers, **texts}.items())
 
 
-FORMATS: Final = (ModelFormat("om", _claims_om, _read_om_facts),)
+def _claims_arena(head: bytes, suffix: str) -> bool:
+    return head.startswith(arena_file.MAGIC) or suffix == ".arena"
+
+
+def _read_arena_facts(
+    source: ByteSource, with_digests: bool, progress: Progress | None
+) -> ModelFacts:
+    model, _ = arena_file.read_header(source)
+    size = arena_file.model_size(model, file_digest(source, progress) if with_digests else "")
+    details: dict[str, Detail] = {
+        "file_bytes": source.size_bytes,
+        "allocations": len(model.allocations.sizes),
+        "lower_bound_bytes": model.lower_bound_bytes,
+        "optimisation": model.compiled_from.optimisation,
+        "source_sha256": model.compiled_from.sha256,
+        "inputs": tuple((t.name, t.dtype, t.shape, t.size_bytes) for t in model.inputs),
+        "outputs": tuple((t.name, t.dtype, t.shape, t.size_bytes) for t in model.outputs),
+    }
+    return ModelFacts(
+        file=source.name,
+        format="arena",
+        work_bytes=size.work_bytes,
+        weight_bytes=size.weight_bytes,
+        weights_sha256=size.weights_digest,
+        file_sha256=size.file_digest,
+        dynamic=False,
+        soc=str(model.compiled_for),
+        size=size,
+        details=tuple(details.items()),
+    )
+
+
+FORMATS: Final = (
+    ModelFormat("om", _claims_om, _read_om_facts),
+    ModelFormat("arena", _claims_arena, _read_arena_facts),
+)
