@@ -4,6 +4,7 @@ from planner.errors import ArenaError, DecodeError, UsageError
 
 __all__ = [
     "DeviceError",
+    "FetchError",
     "FormatError",
     "GuardError",
     "GuardTimeoutError",
@@ -30,6 +31,12 @@ class FormatError(DecodeError):
     def __init__(self, message: str, offset: int = 0, path: str = "") -> None:
         super().__init__(f"at byte {offset}: {message}", path)
         self.offset = offset
+
+
+class FetchError(ArenaError):
+    """A file of the demo cannot be fetched, or is not the one that was pinned."""
+
+    fault = "the network"
 
 
 class DeviceError(ArenaError):
