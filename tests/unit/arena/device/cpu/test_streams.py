@@ -1,0 +1,111 @@
+"""A stream runs its tasks in order on a thread of its own; waiting threads may lend a hand."""
+
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+
+from arena.device.cpu.streams import Stream, Task
+
+
+def in_thread(call: Callable[[], None]) -> None:
+    thread = threading.Thread(target=call)
+    thread.start()
+    thread.join()
+
+
+def test_tasks_run_in_order_off_the_calling_thread() -> None:
+    stream, seen = Stream("test"), []
+    for k in range(50):
+        stream.submit(Task(lambda k=k: seen.append((k, threading.current_thread()))))  # type: ignore[misc]
+    stream.synchronize()
+    assert [k for k, _ in seen] == list(range(50))
+    assert {thread.name for _, thread in seen} == {"test"}
+    stream.close()
+
+
+def test_an_error_stays_with_its_task_and_the_stream_goes_on() -> None:
+    stream = Stream("test")
+    bad, good = Task(lambda: [][0]), Task(lambda: None)
+    stream.submit(bad)
+    stream.submit(good)
+    stream.finish(good)
+    assert isinstance(bad.error, IndexError)
+    assert good.error is None
+    assert bad.is_over
+    stream.close()
+
+
+def test_a_thread_that_waits_runs_the_next_task_itself() -> None:
+    stream, gate = Stream("test"), threading.Event()
+    runners: list[str] = []
+    stream.submit(Task(gate.wait))  # type: ignore[arg-type]
+    second = Task(lambda: runners.append(threading.current_thread().name))
+
+    def wait_for_second() -> None:
+        threading.current_thread().name = "helper"
+        stream.submit(second)
+        threading.Timer(0.05, gate.set).start()
+        stream.finish(second)  # not the next in line: waits
+
+    in_thread(wait_for_second)
+    assert runners == ["test"]
+    third = Task(lambda: runners.append(threading.current_thread().name))
+    third.earlier = second
+
+    def run_third() -> None:
+        threading.current_thread().name = "helper"
+        stream.finish(third)  # next in line, and no worker knows it yet
+
+    in_thread(run_third)
+    assert runners == ["test", "helper"]
+    stream.submit(third)  # claimed already: the worker leaves it alone
+    stream.synchronize()
+    assert runners == ["test", "helper"]
+    stream.close()
+
+
+def test_the_main_thread_never_runs_a_task() -> None:
+    stream, runners = Stream("test"), []
+    for _ in range(200):
+        task = Task(lambda: runners.append(threading.current_thread()))
+        stream.submit(task)
+        stream.finish(task)
+    assert threading.main_thread() not in runners
+    stream.close()
+
+
+def test_order_holds_whoever_runs() -> None:
+    stream, seen, tasks = Stream("test"), [], []
+    for k in range(300):
+        tasks.append(Task(lambda k=k: seen.append(k)))  # type: ignore[misc]
+
+    def launch_and_finish() -> None:
+        for task in tasks:
+            stream.submit(task)
+            stream.finish(task)
+
+    in_thread(launch_and_finish)
+    assert seen == list(range(300))
+    stream.close()
+
+
+def test_an_unused_stream_has_nothing_to_wait_for() -> None:
+    stream = Stream("test")
+    stream.synchronize()
+    stream.close()
+    assert "test" not in [thread.name for thread in threading.enumerate()]
+
+
+def test_a_process_ends_although_streams_are_open() -> None:
+    program = (
+        "from arena.device.cpu.streams import Stream, Task\n"
+        "import time\n"
+        "stream = Stream('left open')\n"
+        "stream.submit(Task(lambda: time.sleep(0.2)))\n"
+        "stream.submit(Task(lambda: print('ran to its end', flush=True)))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], check=True, capture_output=True, timeout=60
+    )
+    assert done.stdout == b"ran to its end\n"
