@@ -16,10 +16,12 @@ import pytest
 from arena.device.acl import AclDevice
 from arena.device.adaptors import RaceCheck
 from arena.device.base import Device, ModelSource
+from arena.device.cpu.device import CpuDevice
 from arena.device.twin import Twin, TwinConfig
 from arena.formats.om_writer import OmSpec, write_om
 from planner.model import TensorSpec
 from planner.units import MiB
+from tests.networks import byte_images, compiled
 
 CHAINED_BYTES = 1024
 """Inputs and outputs of the small models: one's output is another's input."""
@@ -93,9 +95,19 @@ def npu_rig(_directory: Path) -> Rig:
     )
 
 
+def cpu_rig(directory: Path) -> Rig:
+    """Return the CPU device, with two small image networks that can be chained."""
+    models = tuple(
+        ModelSource(name, path=compiled(byte_images(seed), directory, name))
+        for name, seed in (("first", 1), ("second", 2))
+    )
+    return Rig(lambda: CpuDevice(256 * MiB), models)
+
+
 RIGS: Mapping[str, RigBuilder] = {
     "twin": twin_rig,
     "twin, race-checked": race_checked_rig,
+    "cpu": cpu_rig,
     "npu": npu_rig,
 }
 """Rigs of the conformance suite by name; another device joins by a row."""
