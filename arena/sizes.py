@@ -7,7 +7,7 @@ through; ONNX files are compiled into the cache first; demo names resolve to fet
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from arena.device.base import io_block_bytes
 from arena.formats import ModelFacts, read_model_facts
@@ -19,6 +19,10 @@ from planner.model import ModelId, ModelSize
 __all__ = ["MeasuredModel", "measure_models", "read_facts"]
 
 Progress: TypeAlias = Callable[[int, int], None]
+SYSTEM_MANAGED: Final = (
+    "shapes are undetermined, so the device manages its memory itself, outside the arena; how much "
+    "work memory it takes is known only while it runs"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +66,11 @@ def measure_models(
         if model.id in unused:
             continue
         if readers and model.id in readers:
+            if not model.file:
+                raise SpecError(
+                    "declares its sizes, so its bytes cannot come from a reader; give it a `file`",
+                    f"models.{model.id}",
+                )
             facts = read_model_facts(readers[model.id](), model.id, progress=progress)
         elif model.file:
             path = locate_model(model, base).resolve()
@@ -73,7 +82,9 @@ def measure_models(
             assert model.weight_bytes is not None
             measured[model.id] = MeasuredModel(ModelSize(model.work_bytes, model.weight_bytes))
             continue
-        measured[model.id] = MeasuredModel(_size_of(model, facts), facts.note)
+        size = _size_of(model, facts)
+        note = facts.note or (SYSTEM_MANAGED if size.system_managed else "")
+        measured[model.id] = MeasuredModel(size, note)
     return measured
 
 

@@ -8,15 +8,15 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-__all__ = ["main", "run"]
+__all__ = ["execute", "main"]
 
 
 def main() -> NoReturn:
     """Run the command line of this process and exit with its code."""
-    sys.exit(run(sys.argv[1:]))
+    sys.exit(execute(sys.argv[1:]))
 
 
-def run(arguments: Sequence[str]) -> int:
+def execute(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code; errors print one line, `--debug` the rest."""
     from arena.cli.app import invoke
 

@@ -54,13 +54,15 @@ def invoke(arguments: Sequence[str]) -> int:
     try:
         code = typer.main.get_command(app).main(args=words, standalone_mode=False)
         sys.stdout.flush()
+        if code == INTERRUPTED:
+            sys.stderr.write("interrupted\n")
         return int(code or 0)
     except typer.TyperException as error:
         if debug:
             raise
         emit_error(error, message=error.format_message(), as_json=as_json)
         return 2
-    except (KeyboardInterrupt, typer.Abort):
+    except typer.Abort:
         sys.stderr.write("interrupted\n")
         return INTERRUPTED
     except BrokenPipeError:

@@ -11,7 +11,7 @@ import jsonschema
 import pytest
 import yaml
 
-from arena.cli import run
+from arena.cli import execute
 from planner.units import MiB
 from tests.fleets import write_fleet
 
@@ -46,7 +46,7 @@ def fleet(tmp_path: Path) -> Path:
 
 def arena(capsys: pytest.CaptureFixture[str], *words: str | Path, code: int = 0) -> dict[str, Any]:
     """Run a command with --json and return its one object; anything else on stdout fails."""
-    found = run([*map(str, words), "--json"])
+    found = execute([*map(str, words), "--json"])
     out, err = capsys.readouterr()
     assert found == code, (found, out, err)
     value = json.loads(out)
@@ -258,7 +258,7 @@ def test_solve(
 def test_wrong_use_is_exit_2_and_one_line(
     words: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run([*words, "--json"]) == 2
+    assert execute([*words, "--json"]) == 2
     out, err = capsys.readouterr()
     assert set(json.loads(out)) == {"error"}
     assert len(err.strip().splitlines()) == 1
@@ -267,7 +267,7 @@ def test_wrong_use_is_exit_2_and_one_line(
 
 def test_debug_shows_the_traceback(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(Exception, match=r"absent\.yaml"):
-        run(["plan", "absent.yaml", "--debug"])
+        execute(["plan", "absent.yaml", "--debug"])
     capsys.readouterr()
 
 
@@ -280,7 +280,7 @@ def test_a_missing_device_is_exit_3(fleet: Path, capsys: pytest.CaptureFixture[s
 
 def test_text_fits_80_columns(fleet: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for words in (["plan", fleet], ["report", fleet], ["inspect", fleet.parent / "models/det.om"]):
-        assert run([str(word) for word in words]) == 0
+        assert execute([str(word) for word in words]) == 0
         out, _ = capsys.readouterr()
         table = [line for line in out.splitlines() if not line.startswith(("needs", "not counted"))]
         assert max(map(len, table)) <= 80

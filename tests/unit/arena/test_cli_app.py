@@ -1,0 +1,122 @@
+"""How errors become exit codes, and what commands print for people."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import arena.cli.app
+from arena.cli import execute
+from arena.errors import DeviceError
+from planner.errors import SpecError
+from tests.fleets import write_fleet
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+@pytest.fixture
+def fleet(tmp_path: Path) -> Path:
+    return write_fleet(tmp_path / "street")
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (SpecError("wrong", "models.a"), 2, "error (the fleet specification): models.a: wrong"),
+        (DeviceError("two\nlines"), 3, "error (the device): two lines"),
+        (ValueError("surprise"), 70, "internal error: ValueError: surprise"),
+        (KeyboardInterrupt(), 130, "interrupted"),
+    ],
+)
+def test_exit_codes(
+    error: BaseException,
+    code: int,
+    line: str,
+    fleet: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import arena.planning
+
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(arena.planning, "plan_file", fail)
+    assert execute(["plan", str(fleet)]) == code
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert line in err
+    assert len(err.splitlines()) == 1
+    if code in (2, 3, 70):
+        with pytest.raises(type(error)):
+            execute(["plan", str(fleet), "--debug"])
+
+
+def test_without_words_the_help_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert execute([]) == 0
+    out, _ = capsys.readouterr()
+    for command in ("inspect", "advise", "plan", "check", "run", "solve", "report", "doctor"):
+        assert command in out
+
+
+def test_the_reader_may_go_away(fleet: Path) -> None:
+    program = f"{sys.executable} -m arena report {fleet} | head -c 1 > /dev/null; echo $?"
+    done = subprocess.run(
+        ["bash", "-c", program], capture_output=True, text=True, cwd=ROOT, check=True
+    )
+    assert "Traceback" not in done.stderr
+
+
+def test_text_for_people(fleet: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plan = tmp_path / "plan.json"
+    assert execute(["plan", str(fleet), "-o", str(plan)]) == 0
+    assert "proven optimal" in capsys.readouterr().out
+    assert execute(["check", str(plan)]) == 0
+    assert "valid" in capsys.readouterr().out
+    plan.write_text(plan.read_text().replace('"work_offset": 0', '"work_offset": 512', 1))
+    assert execute(["check", str(plan)]) == 1
+    assert "violations" in capsys.readouterr().out
+    assert execute(["run", str(fleet), "--frames", "1"]) == 0
+    assert "0 mismatches" in capsys.readouterr().out
+    assert execute(["run", str(fleet), "--frames", "1", "--memory", "1"]) == 1
+    assert "DOES NOT FIT" in capsys.readouterr().out
+    models = [str(path) for path in (fleet.parent / "models").glob("*.om")]
+    assert execute(["advise", *models, "-o", str(tmp_path / "start.yaml")]) == 0
+    assert "one-lane" in capsys.readouterr().out
+    assert execute(["doctor"]) == 0
+    assert "twin" in capsys.readouterr().out
+    assert execute(["schema"]) == 0
+    assert capsys.readouterr().out.startswith("{\n")
+    instance = tmp_path / "i.csv"
+    instance.write_text("id,lower,upper,size\na,0,2,4\n")
+    assert execute(["solve", str(instance)]) == 0
+    assert "optimal" in capsys.readouterr().out
+
+
+def test_progress_and_the_live_line_draw_on_a_terminal_only(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from arena.cli.output import live_line, progress
+
+    with progress("reading") as advance, live_line() as report:
+        advance(1, 2)
+        assert report is None
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    with live_line() as report:
+        report(12, 10)
+        report(None, 10)
+    err = capsys.readouterr().err
+    assert "gap 20.00%" in err
+    assert "gap -" in err
+    monkeypatch.setenv("TERM", "xterm")
+    with progress("reading") as advance:
+        advance(1, 2)
+
+
+def test_the_process_exits_with_the_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["arena", "check", "absent.json"])
+    with pytest.raises(SystemExit) as found:
+        arena.cli.main()
+    assert found.value.code == 2
