@@ -207,6 +207,7 @@ def _download(wheel: Wheel, progress: Progress) -> bytes:
         pins = Path(folder) / "pins.txt"
         pins.write_text(f"{wheel.package}=={wheel.version} --hash=sha256:{wheel.sha256}\n")
         command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input"]
+        command += ["--retries", "1", "--timeout", "15"]
         command += ["download", "--no-deps", "--only-binary=:all:", "--require-hashes"]
         command += ["--progress-bar", _progress_bar(wheel), "-r", str(pins), "-d", folder]
         errors = Path(folder) / "errors.txt"

@@ -5,6 +5,7 @@ A test that needs the network skips, and says so, where it is away; everything m
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -131,10 +132,18 @@ def read_arena(path: Path) -> tuple[CompiledModel, bytes]:
 
 def demo_onnx(name: str) -> Path:
     """Return a demo model, or skip where it cannot be fetched."""
+    path, reason = _fetched(name)
+    if path is None:
+        pytest.skip(f"needs a demo model: {reason}")
+    return path
+
+
+@cache
+def _fetched(name: str) -> tuple[Path | None, str]:
     try:
-        return resolve_demo(name)
-    except FetchError as error:
-        pytest.skip(f"needs a demo model: {error}")
+        return resolve_demo(name), ""
+    except FetchError as error:  # asked once: without a network each try takes its time
+        return None, str(error)
 
 
 def demo_arena(name: str) -> Path:
