@@ -220,7 +220,7 @@ def _read_arena_facts(
         weights_sha256=size.weights_digest,
         file_sha256=size.file_digest,
         dynamic=False,
-        soc=str(model.compiled_for),
+        soc=f"{model.compiled_for.machine}/onnxruntime-{model.compiled_for.runtime}",
         size=size,
         details=tuple(details.items()),
     )

@@ -102,7 +102,7 @@ def test_facts_of_a_file(tmp_path: Path) -> None:
     assert (facts.work_bytes, facts.weight_bytes) == (256, len(PAYLOAD))
     assert facts.weights_sha256 == MODEL.payload_sha256
     assert facts.file_sha256 == hashlib.sha256(FILE).hexdigest()
-    assert facts.soc == "ONNX Runtime 1.32.0 on x86_64 with 1 thread"
+    assert facts.soc == "x86_64/onnxruntime-1.32.0"
     assert facts.size == model_size(MODEL, facts.file_sha256)
     assert (facts.size.inputs, facts.size.outputs) == (MODEL.inputs, MODEL.outputs)
     assert dict(facts.details)["lower_bound_bytes"] == 192
