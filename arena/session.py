@@ -568,6 +568,12 @@ def _refuse_misfit(plan: Plan, device: Device) -> None:
         )
     free = device.memory_info().free_bytes
     needed = plan.planned_bytes + plan.outside_bytes
+    streams = device.streams_free()
+    if streams is not None and plan.stream_count > streams:
+        raise DeviceError(
+            f"device {device.name!r} has {streams} streams free, the plan's instances and lanes "
+            f"take {plan.stream_count}: load fewer models, or put them on fewer lanes"
+        )
     if needed > free:
         raise DeviceError(
             f"device {device.name!r} has {format_bytes(free)} ({free} bytes) free, the plan needs "

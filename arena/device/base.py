@@ -280,6 +280,10 @@ class Device(Protocol):
         """Return the device memory that executing `model` with host arguments takes."""
         ...
 
+    def streams_free(self) -> int | None:
+        """Return how many streams the device can still give; None: as many as there is memory."""
+        ...
+
     def create_stream(self) -> StreamId:
         """Return a new stream: launches on one stream run in order, on several side by side."""
         ...

@@ -109,6 +109,10 @@ class Adaptor:
         """Return the device memory of a model's host arguments."""
         return self.around("io_bytes", self.inner.io_bytes, model)
 
+    def streams_free(self) -> int | None:
+        """Return how many streams the device can still give."""
+        return self.around("streams_free", self.inner.streams_free)
+
     def create_stream(self) -> StreamId:
         """Return a new stream."""
         return self.around("create_stream", self.inner.create_stream)

@@ -191,6 +191,10 @@ class CpuDevice:
         self._instance(model)
         return 0
 
+    def streams_free(self) -> int | None:
+        """Return None: a stream is a thread."""
+        return None
+
     def create_stream(self) -> StreamId:
         """Return a new stream, a thread of its own."""
         self._require_open("create_stream")

@@ -12,6 +12,7 @@ import pytest
 
 from arena.device import open_device
 from arena.device.adaptors import FaultyDevice, TrackingDevice
+from arena.device.twin import TwinConfig
 from arena.errors import DeviceError, GuardError, GuardTimeoutError
 from arena.session import (
     Fleet,
@@ -351,3 +352,10 @@ def test_a_plan_that_was_never_judged_is_judged_here(device: TrackingDevice) -> 
     with pytest.raises(PlanError, match="violations"):
         plan_and_load(broken, device=device)
     assert OpenedPlan(plan, Path()).warnings == ()
+
+
+def test_a_fleet_that_takes_more_streams_than_are_free_is_refused() -> None:
+    device = open_device("twin", twin=TwinConfig(streams_max=3))
+    with pytest.raises(DeviceError, match=r"has 1 streams free, .* lanes take 2"):
+        plan_and_load(small_fleet(), device=device)
+    device.close()

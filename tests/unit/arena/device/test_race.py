@@ -96,6 +96,9 @@ class PaperDevice:
     def io_bytes(self, model: ModelHandle) -> int:
         return int(model)
 
+    def streams_free(self) -> int | None:
+        return None
+
     def create_stream(self) -> StreamId:
         return StreamId(next(self.ids))
 
