@@ -18,6 +18,7 @@ from planner.units import BYTES_MAX, shown
 __all__ = [
     "CHANNEL_PLACEHOLDER",
     "COUNT_MAX",
+    "EXECUTIONS_MAX",
     "CrossStream",
     "Dedupe",
     "DeviceSpec",
@@ -32,6 +33,8 @@ __all__ = [
 CHANNEL_PLACEHOLDER: Final = "{channel}"
 COUNT_MAX: Final = 100_000
 """Most channels, frames in flight, steps or executions of a fleet: a limit on everything."""
+EXECUTIONS_MAX: Final = 20 * COUNT_MAX
+"""Most channels x (frames in flight + 1) x steps of a fleet."""
 
 
 def instance_id(model: str, lane: str) -> InstanceId:
@@ -340,10 +343,10 @@ class FleetSpec:
         executions = sum(
             p.channels * (p.frames_in_flight + 1) * len(p.steps) for p in self.pipelines
         )
-        if executions > 20 * COUNT_MAX:
+        if executions > EXECUTIONS_MAX:
             raise SpecError(
                 f"channels x (frames in flight + 1) x steps is {executions}, "
-                f"expected at most {20 * COUNT_MAX}",
+                f"expected at most {EXECUTIONS_MAX}",
                 "pipelines",
             )
 

@@ -11,7 +11,6 @@ from planner.judge import judge
 from planner.model import (
     DEFAULT_RULE,
     PAGE_BYTES,
-    InstanceId,
     ModelId,
     ModelSize,
     RegionRule,
@@ -25,7 +24,7 @@ from planner.units import align_up
 from planner.validator import validate
 from planner.weights import lay_out_weights
 
-__all__ = ["PlanOptions", "plan_fleet"]
+__all__ = ["PlanOptions", "plan_fleet", "plan_outside", "plan_work", "schedule_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +77,7 @@ def plan_fleet(
     Deterministic: the same fleet, sizes and options give the same plan.
     """
     used = _used_sizes(fleet, sizes)
-    relation = ConflictRelation.of_schedule(_schedule(fleet, options.added))
+    relation = ConflictRelation.of_schedule(schedule_of(fleet, options.added))
     rows = [(name, model, lane) for name, (model, lane) in fleet.instances().items()]
     reserved = [_reserved_work(used[model], options.rule) for _, model, _ in rows]
     problem = Problem(
@@ -86,7 +85,7 @@ def plan_fleet(
         conflict_masks=relation.masks,
         alignments=(options.rule.align_bytes,) * len(rows),
     )
-    solution = _solve(problem, relation, _lanes(rows), options.solve)
+    solution = plan_work(problem, relation, [lane for _, _, lane in rows], options.solve)
     weights = lay_out_weights(
         [(name, model) for name, model, _ in rows], used, fleet.device.dedupe, options.rule
     )
@@ -118,7 +117,7 @@ def plan_fleet(
         witness=tuple(rows[index][0] for index in solution.bound.witness),
         status=solution.status,
         private_bytes=_private_bytes(fleet, used, options.rule),
-        outside_bytes=align_up(_outside_bytes(rows, used), options.page_bytes),
+        outside_bytes=plan_outside([model for _, model, _ in rows], used, options.page_bytes),
     )
     violations = judge(plan)
     assert not violations, f"the judge refuses our own plan: {violations[0]}"
@@ -144,7 +143,8 @@ def _used_sizes(fleet: FleetSpec, sizes: Mapping[ModelId, ModelSize]) -> dict[Mo
     return used
 
 
-def _schedule(fleet: FleetSpec, added: Sequence[AddedOrder]) -> Schedule:
+def schedule_of(fleet: FleetSpec, added: Sequence[AddedOrder]) -> Schedule:
+    """Return the schedule of a fleet with what planning added to it."""
     order = [
         edge
         for item in added
@@ -159,20 +159,22 @@ def _reserved_work(size: ModelSize, rule: RegionRule) -> int:
     return 0 if size.system_managed else rule.reserved_bytes(size.work_bytes)
 
 
-def _lanes(rows: Sequence[tuple[InstanceId, ModelId, str]]) -> tuple[int, ...]:
-    """Return a number for each row's lane: no plan may be worse than one maximum a lane."""
-    numbers: dict[str, int] = {}
-    return tuple(numbers.setdefault(lane, len(numbers)) for _, _, lane in rows)
-
-
-def _solve(
-    problem: Problem, relation: ConflictRelation, lanes: Sequence[int], options: SolveOptions
+def plan_work(
+    problem: Problem, relation: ConflictRelation, lanes: Sequence[str], options: SolveOptions
 ) -> Solution:
-    """Solve without a search first: most fleets meet the bound so, and import no flow solver."""
-    solution = solve(problem, replace(options, rounds_max=0), groups=lanes)
+    """Return offsets for the work of every instance; `lanes` names the lane of each.
+
+    Notes
+    -----
+    Solves without a search first: most fleets meet the bound so, and import no flow solver. No
+    assignment is higher than one maximum a lane.
+    """
+    numbers: dict[str, int] = {}
+    groups = tuple(numbers.setdefault(lane, len(numbers)) for lane in lanes)
+    solution = solve(problem, replace(options, rounds_max=0), groups=groups)
     if solution.status is not SolveStatus.OPTIMAL:
         bound = fleet_bound(relation, problem.sizes, solution.bound)
-        solution = solve(problem, options, bound=bound, groups=lanes)
+        solution = solve(problem, options, bound=bound, groups=groups)
     assert solution.assignment is not None, "without a capacity there is always an assignment"
     violation = next(iter(validate(problem, solution.assignment)), None)
     assert violation is None, f"the validator refuses our own offsets: {violation}"
@@ -191,14 +193,17 @@ def _private_bytes(fleet: FleetSpec, sizes: Mapping[ModelId, ModelSize], rule: R
     return total
 
 
-def _outside_bytes(
-    rows: Sequence[tuple[InstanceId, ModelId, str]], sizes: Mapping[ModelId, ModelSize]
+def plan_outside(
+    models: Sequence[ModelId], sizes: Mapping[ModelId, ModelSize], page_bytes: int
 ) -> int:
-    """Return what instances take beside the arena: datasets, and models that manage themselves."""
+    """Return what instances take beside the arena, in pages: datasets, system-managed models.
+
+    `models` names the model of each instance.
+    """
     total = 0
-    for _, model, _ in rows:
+    for model in models:
         size = sizes[model]
         total += page_rounded(size.io_bytes)
         if size.system_managed:
             total += page_rounded(size.work_bytes) + page_rounded(size.weight_bytes)
-    return total
+    return align_up(total, page_bytes)

@@ -1,0 +1,293 @@
+"""How many channels fit: found by planning again, never by dividing.
+
+Channels that share lanes share instances, so memory is no multiple of the channels. Each question
+"does it fit with c channels" is answered by a plan; doubling finds a number that does not fit and
+bisection the largest that does. Two cheap bounds answer most questions without a plan: no plan is
+higher than one maximum a lane, and none is lower than its largest region.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from itertools import count
+from math import gcd
+from typing import Final
+
+from planner.fleet import CHANNEL_PLACEHOLDER, EXECUTIONS_MAX, FleetSpec, PipelineSpec
+from planner.model import ModelId, ModelSize
+from planner.pipeline import PlanOptions, plan_fleet, plan_outside
+from planner.plan import Plan
+from planner.units import align_up
+from planner.weights import lay_out_weights
+
+__all__ = [
+    "ChannelsFit",
+    "GrowthOptions",
+    "GrowthStatus",
+    "channels_fit",
+    "needed_with",
+    "together_fit",
+    "with_channels",
+]
+
+
+class GrowthStatus(StrEnum):
+    """How a number of channels is meant."""
+
+    EXACT = "exact"
+    """So many fit, and one more does not."""
+    UNLIMITED = "unlimited"
+    """Memory does not limit it: further channels share the instances of those before."""
+    AT_LEAST = "at_least"
+    """So many fit; the search ended there."""
+    NO_LIMIT = "no_limit"
+    """The fleet gives no limit to ask about."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelsFit:
+    """How many channels of one pipeline fit, or how large a multiple of all of them.
+
+    Attributes
+    ----------
+    pipeline : str
+        Empty: all pipelines, in the proportion of the fleet.
+    channels : int
+        As the fleet has them; of all together, the greatest common divisor of their counts.
+    largest : int or None
+        Most that fit (0: not even one); None where nothing limits them.
+    status : GrowthStatus
+    """
+
+    pipeline: str
+    channels: int
+    largest: int | None
+    status: GrowthStatus
+
+
+@dataclass(frozen=True, slots=True)
+class GrowthOptions:
+    """How far the search goes: counted, so that every machine gives the same answer.
+
+    Attributes
+    ----------
+    channels_max : int
+        No more channels of a pipeline are asked about.
+    instances_max : int
+        No fleet with more instances is planned.
+    planned_max : int
+        Instances planned in all, over all questions about one fleet.
+    """
+
+    channels_max: int = 4_096
+    instances_max: int = 4_000
+    planned_max: int = 24_000
+
+
+class _Budget:
+    """Instances that may still be planned."""
+
+    def __init__(self, options: GrowthOptions) -> None:
+        self.options = options
+        self.left = options.planned_max
+
+    def take(self, n: int) -> bool:
+        if n > self.options.instances_max or n > self.left:
+            return False
+        self.left -= n
+        return True
+
+
+def channels_fit(plan: Plan, options: GrowthOptions = GrowthOptions()) -> tuple[ChannelsFit, ...]:
+    """Return how many channels of each pipeline fit while the others stay as they are.
+
+    Notes
+    -----
+    Where a plan is not proven optimal a larger fleet may get a lower plan than a smaller one; the
+    number returned still fits, and one more was planned and did not.
+    """
+    budget = _Budget(options)
+    return tuple(_of_pipeline(plan, pipeline, budget) for pipeline in plan.fleet.pipelines)
+
+
+def together_fit(plan: Plan, options: GrowthOptions = GrowthOptions()) -> ChannelsFit:
+    """Return the largest multiple of all pipelines' channels, in their proportion, that fits.
+
+    With 6 cameras and 2 microphones one unit is 3 cameras and 1 microphone: `channels` is 2.
+    A single pipeline counts its own channels.
+    """
+    pipelines = plan.fleet.pipelines
+    if len(pipelines) == 1:
+        return replace(channels_fit(plan, options)[0], pipeline="")
+    unit = gcd(*(pipeline.channels for pipeline in pipelines))
+
+    def scaled(multiple: int) -> FleetSpec:
+        counts = {item.id: item.channels // unit * multiple for item in pipelines}
+        return with_channels(plan.fleet, counts)
+
+    widest = max(pipeline.channels // unit for pipeline in pipelines)
+    executions = sum(item.channels // unit * _executions(item) for item in pipelines)
+    most = min(options.channels_max // widest, EXECUTIONS_MAX // executions)
+    templated = any(_has_template(pipeline) for pipeline in pipelines)
+    asking = _Asking(plan, scaled, unit, _Budget(options))
+    largest, status = _search(asking, most, templated=templated)
+    return ChannelsFit("", unit, largest, status)
+
+
+def with_channels(fleet: FleetSpec, counts: Mapping[str, int]) -> FleetSpec:
+    """Return `fleet` with other numbers of channels; a pipeline with 0 is left out."""
+    pipelines = tuple(
+        replace(pipeline, channels=counts.get(pipeline.id, pipeline.channels))
+        for pipeline in fleet.pipelines
+        if counts.get(pipeline.id, pipeline.channels)
+    )
+    return replace(fleet, pipelines=pipelines)
+
+
+def needed_with(plan: Plan, fleet: FleetSpec) -> int:
+    """Return what a variant of a plan's fleet needs, bytes: planned again, by the same rules."""
+    return _planned(plan, fleet).needed_bytes
+
+
+def _planned(plan: Plan, fleet: FleetSpec) -> Plan:
+    known = fleet.instances()
+    added = tuple(item for item in plan.added if item.first in known and item.second in known)
+    return plan_fleet(
+        fleet, dict(plan.sizes), PlanOptions(plan.rule, page_bytes=plan.page_bytes, added=added)
+    )
+
+
+def _has_template(pipeline: PipelineSpec) -> bool:
+    """Tell whether channels of a pipeline differ in their lanes or locks."""
+    names = (name for step in pipeline.steps for name in (step.lane, *step.locks))
+    return any(CHANNEL_PLACEHOLDER in name for name in names)
+
+
+def _executions(pipeline: PipelineSpec) -> int:
+    """Return the executions that one channel adds to a fleet."""
+    return (pipeline.frames_in_flight + 1) * len(pipeline.steps)
+
+
+def _of_pipeline(plan: Plan, pipeline: PipelineSpec, budget: _Budget) -> ChannelsFit:
+    def counted(channels: int) -> FleetSpec:
+        return with_channels(plan.fleet, {pipeline.id: channels})
+
+    others = sum(item.channels * _executions(item) for item in plan.fleet.pipelines)
+    room = EXECUTIONS_MAX - others + pipeline.channels * _executions(pipeline)
+    most = min(budget.options.channels_max, room // _executions(pipeline))
+    asking = _Asking(plan, counted, pipeline.channels, budget)
+    largest, status = _search(asking, most, templated=_has_template(pipeline))
+    return ChannelsFit(pipeline.id, pipeline.channels, largest, status)
+
+
+class _Asking:
+    """Variants of a plan's fleet by a count; `variant(current)` is the fleet itself."""
+
+    def __init__(
+        self, plan: Plan, variant: Callable[[int], FleetSpec], current: int, budget: _Budget
+    ) -> None:
+        self.plan = plan
+        self.variant = variant
+        self.current = current
+        self.budget = budget
+        self._needed = {current: plan.needed_bytes}
+
+    def fits(self, number: int) -> bool | None:
+        """Return whether `number` (>= 1) fits; None: it is too large to ask."""
+        if number == self.current:
+            return self.plan.fits
+        fleet = self.variant(number)
+        answer = _bounded(self.plan, fleet)
+        if answer is None and self.budget.take(len(fleet.instances())):
+            planned = _planned(self.plan, fleet)
+            self._needed[number] = planned.needed_bytes
+            answer = planned.fits
+        return answer
+
+    def guess(self) -> int | None:
+        """Return where the line through the two largest counts planned meets the limit."""
+        limit = self.plan.fleet.device.memory_bytes
+        if len(self._needed) < 2 and self.budget.take(2 * len(self.plan.instances)):
+            double = 2 * self.current
+            self._needed[double] = _planned(self.plan, self.variant(double)).needed_bytes
+        if limit is None or len(self._needed) < 2:
+            return None
+        (one, here), (other, there) = sorted(self._needed.items())[-2:]
+        if there <= here:
+            return None
+        return one + (limit - here) * (other - one) // (there - here)
+
+
+def _search(asking: _Asking, most: int, *, templated: bool) -> tuple[int | None, GrowthStatus]:
+    device = asking.plan.fleet.device
+    if device.memory_bytes is None and device.streams_max is None:
+        return None, GrowthStatus.NO_LIMIT
+    return _bisect(asking, most) if templated else _settle(asking)
+
+
+def _settle(asking: _Asking) -> tuple[int | None, GrowthStatus]:
+    """Ask about the second channel: with the same instances all further ones are like it."""
+    second = asking.plan.fits if asking.current > 1 else asking.fits(2)
+    if second:
+        return None, GrowthStatus.UNLIMITED
+    first = asking.fits(1)
+    if second is None or first is None:
+        return int(bool(first)), GrowthStatus.AT_LEAST
+    return int(first), GrowthStatus.EXACT
+
+
+GUESSES_MAX: Final = 6
+"""Guesses by a line before plain bisection, which is never far worse than any guess."""
+
+
+def _bisect(asking: _Asking, most: int) -> tuple[int, GrowthStatus]:
+    """Narrow [low fits, high does not) down to neighbours; a line guesses where to ask first."""
+    low, high = (asking.current, most + 1) if asking.plan.fits else (0, asking.current)
+    open_ended = asking.plan.fits
+    for guesses in count():
+        if high - low <= 1:
+            break
+        guess = asking.guess() if guesses < GUESSES_MAX else None
+        if guess is None:
+            guess = min(2 * low, (low + high) // 2) if low else high // 2
+        middle = min(max(guess, low + 1), high - 1)
+        answer = asking.fits(middle)
+        low, high = (middle, high) if answer else (low, middle)
+        # What is too large to ask ends the search as the most that may be asked does.
+        open_ended = (open_ended and answer is not False) or answer is None
+    return low, GrowthStatus.AT_LEAST if open_ended else GrowthStatus.EXACT
+
+
+def _bounded(plan: Plan, fleet: FleetSpec) -> bool | None:
+    """Return whether a variant fits where two bounds can tell without a plan, else None."""
+    device, rule, sizes = fleet.device, plan.rule, dict(plan.sizes)
+    rows = [(name, model, lane) for name, (model, lane) in fleet.instances().items()]
+    lanes = _lane_maxima(rows, sizes, plan)
+    streams = len(lanes) + sum(sizes[model].stream_count for _, model, _ in rows)
+    if device.streams_max is not None and streams > device.streams_max:
+        return False
+    if device.memory_bytes is None:
+        return True
+    weights = lay_out_weights([(name, m) for name, m, _ in rows], sizes, device.dedupe, rule)
+    beside = (
+        align_up(weights.height_bytes, plan.page_bytes)
+        + plan_outside([model for _, model, _ in rows], sizes, plan.page_bytes)
+        + device.reserve_bytes
+    )
+    room = device.memory_bytes - beside
+    if align_up(sum(lanes.values()), plan.page_bytes) <= room:
+        return True
+    if align_up(max(lanes.values()), plan.page_bytes) > room:
+        return False
+    return None
+
+
+def _lane_maxima(
+    rows: Sequence[tuple[str, ModelId, str]], sizes: Mapping[ModelId, ModelSize], plan: Plan
+) -> dict[str, int]:
+    maxima: dict[str, int] = {}
+    for _, model, lane in rows:
+        size = sizes[model]
+        own = 0 if size.system_managed else plan.rule.reserved_bytes(size.work_bytes)
+        maxima[lane] = max(maxima.get(lane, 0), own)
+    return maxima

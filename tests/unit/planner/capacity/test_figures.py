@@ -1,0 +1,120 @@
+"""Accounts, duplicates, levers and devices of one known plan."""
+
+from dataclasses import replace
+
+import pytest
+
+from planner.capacity import (
+    Account,
+    DeviceModel,
+    Kind,
+    LeverOptions,
+    account_bytes,
+    capacity_of,
+    dedupe_savings,
+    devices_fit,
+    levers,
+    shares,
+)
+from planner.errors import SpecError
+from planner.fleet import Dedupe
+from planner.model import DEFAULT_RULE, ModelId, ModelSize
+from planner.pipeline import plan_fleet
+from planner.plan import Plan
+from planner.problem import SolveStatus
+from planner.units import MiB
+from tests.fleets import small_fleet
+from tests.plans import street_corner
+
+
+def small(channels: int = 1) -> Plan:
+    fleet = small_fleet(channels=channels)
+    sizes = {m.id: ModelSize(m.work_bytes or 0, m.weight_bytes or 0) for m in fleet.models}
+    return plan_fleet(fleet, sizes)
+
+
+def test_accounts_name_who_has_bytes_alone_and_what_is_used_in_turn() -> None:
+    plan = small(channels=2)  # big and small in turn, side beside them
+    accounts = account_bytes(plan)
+    assert Account("several instances", Kind.WORK, 8_192) in accounts
+    assert Account("side@other", Kind.WORK, 16_384) in accounts
+    assert Account("big", Kind.WEIGHTS, 4_096) in accounts
+    by_instance = {str(share.instance): share for share in shares(plan)}
+    assert by_instance["small@main"].alone_bytes == 0
+    assert by_instance["small@main"].shared_bytes == DEFAULT_RULE.reserved_bytes(8_192)
+
+
+def test_without_dedupe_weights_belong_to_instances() -> None:
+    plan = small()
+    fleet = replace(plan.fleet, device=replace(plan.fleet.device, dedupe=Dedupe.OFF))
+    accounts = account_bytes(plan_fleet(fleet, dict(plan.sizes)))
+    assert Account("side@other", Kind.WEIGHTS, 4_096) in accounts
+
+
+def test_what_the_device_manages_and_datasets_are_accounts() -> None:
+    kinds = {(account.owner, account.kind) for account in account_bytes(street_corner())}
+    assert ("wild@tracking", Kind.SYSTEM) in kinds
+    assert ("copy@audio", Kind.IO) in kinds
+    assert ("system", Kind.RESERVE) in kinds
+
+
+def test_models_with_equal_weights_are_named_with_what_sharing_them_would_add() -> None:
+    savings = dedupe_savings(street_corner())
+    (duplicate,) = savings.duplicates
+    assert duplicate.models == ("detector", "copy", "reader")
+    # detector and copy are one file already; the reader would join them.
+    assert duplicate.extra_bytes == savings.further_bytes == DEFAULT_RULE.reserved_bytes(5_000)
+    assert savings.saved_bytes == savings.off_bytes - savings.file_bytes
+
+
+def test_only_the_witness_frees_anything_and_a_move_costs_time_instead() -> None:
+    plan = small(channels=2)
+    by_instance = {str(lever.instance): lever for lever in levers(plan)}
+    big, side = by_instance["big@main"], by_instance["side@other"]
+    # Without big, small takes its place.
+    assert big.shrink_bytes == DEFAULT_RULE.reserved_bytes(65_536) - DEFAULT_RULE.reserved_bytes(
+        8_192
+    )
+    assert big.remove_bytes == big.shrink_bytes + DEFAULT_RULE.reserved_bytes(4_096)
+    assert (side.move_bytes, side.move_lane) == (DEFAULT_RULE.reserved_bytes(16_384), "main")
+    assert by_instance["small@main"].shrink_bytes == 0
+
+
+def test_the_search_for_levers_ends_at_its_limit() -> None:
+    plan = small(channels=2)
+    first, second, _ = levers(plan, LeverOptions(planned_max=4))
+    assert (first.shrink_bytes, first.move_bytes) != (None, None)
+    assert (second.shrink_bytes, second.remove_bytes, second.move_bytes) == (None, None, None)
+    unproven = replace(plan, status=SolveStatus.FEASIBLE)
+    assert levers(unproven, LeverOptions(planned_max=3 * 4))[-1].shrink_bytes is None
+
+
+def device(name: str, total: int, idle: int = 0) -> DeviceModel:
+    return DeviceModel(name, ("card",), total, total, idle, "measured")
+
+
+def test_devices_are_compared_by_usable_memory() -> None:
+    plan = small()
+    needed = plan.needed_bytes
+    fits = devices_fit(plan, (device("roomy", needed + 5), device("busy", needed + 5, 6)))
+    assert [(fit.device.name, fit.fits, fit.headroom_bytes) for fit in fits] == [
+        ("busy", False, -1),
+        ("roomy", True, 5),
+    ]
+    with pytest.raises(SpecError, match="idle <= total"):
+        device("broken", 1, 2)
+
+
+def test_headroom_is_what_the_limit_leaves() -> None:
+    plan = small()
+    assert capacity_of(plan).headroom_bytes is None
+    limited = replace(
+        plan, fleet=replace(plan.fleet, device=replace(plan.fleet.device, memory_bytes=1 * MiB))
+    )
+    assert capacity_of(limited).headroom_bytes == MiB - plan.needed_bytes
+
+
+def test_constraints_that_planning_added_stay_in_variants() -> None:
+    plan = street_corner()
+    assert {lever.instance for lever in levers(plan)} == {row.id for row in plan.instances}
+    assert ModelId("spare") not in dict(plan.sizes)
