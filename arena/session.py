@@ -453,10 +453,12 @@ def open_plan_or_fleet(
     memory_bytes: int | None = None,
     readers: Readers | None = None,
     progress: Callable[[int, int], None] | None = None,
+    compare_files: bool = True,
 ) -> OpenedPlan:
     """Return the judged plan of a plan file, or of a fleet file planned now.
 
-    A plan file's model files are compared with its digests.
+    A plan file's model files are compared with its digests, unless `compare_files` is false: who
+    only reports on a plan needs no models.
     """
     if not claims_plan(read_bytes(path)):
         from arena.planning import plan_file
@@ -465,8 +467,11 @@ def open_plan_or_fleet(
         return OpenedPlan(planned.plan, planned.base, planned.warnings)
     opened = open_plan(path)
     if memory_bytes is not None:
-        raise UsageError(f"{path} is a plan: its limit is part of it; plan again with --memory")
-    _compare_digests(opened, readers)
+        raise UsageError(
+            f"{path} is a plan: its limit is part of it; plan the fleet again with another one"
+        )
+    if compare_files:
+        _compare_digests(opened, readers)
     return opened
 
 

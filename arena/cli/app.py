@@ -9,7 +9,10 @@ import typer
 
 from arena.cli.advise import advise
 from arena.cli.check import check
+from arena.cli.devices import devices
+from arena.cli.diff import diff
 from arena.cli.doctor import doctor
+from arena.cli.export import export
 from arena.cli.inspect import inspect
 from arena.cli.output import emit_error
 from arena.cli.plan import plan
@@ -35,7 +38,20 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (inspect, advise, plan, check, run, solve, report, schema, doctor):
+for command in (
+    inspect,
+    advise,
+    plan,
+    check,
+    run,
+    solve,
+    report,
+    diff,
+    export,
+    devices,
+    schema,
+    doctor,
+):
     app.command()(command)
 
 

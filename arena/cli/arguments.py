@@ -5,7 +5,15 @@ from typing import Annotated, TypeAlias
 
 import typer
 
-__all__ = ["DeviceName", "FleetFile", "FleetOrPlanFile", "JsonFlag", "Memory", "PlanFile"]
+__all__ = [
+    "DeviceModelName",
+    "DeviceName",
+    "FleetFile",
+    "FleetOrPlanFile",
+    "JsonFlag",
+    "Memory",
+    "PlanFile",
+]
 
 JsonFlag: TypeAlias = Annotated[
     bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else there.")
@@ -20,6 +28,12 @@ FleetOrPlanFile: TypeAlias = Annotated[
 Memory: TypeAlias = Annotated[
     str | None,
     typer.Option("--memory", metavar="SIZE", help="Usable device memory, such as 21527MiB."),
+]
+DeviceModelName: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--device-model", metavar="NAME", help="Usable memory of a catalogue device as the limit."
+    ),
 ]
 DeviceName: TypeAlias = Annotated[
     str | None,

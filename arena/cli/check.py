@@ -1,6 +1,10 @@
-"""`arena check`: the judge over a plan file."""
+"""`arena check`: the judge over a plan file, and over the model files it was made of."""
 
 import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
 
 from arena.cli.arguments import JsonFlag, PlanFile
 from arena.cli.output import emit_json
@@ -8,19 +12,46 @@ from arena.cli.output import emit_json
 __all__ = ["check"]
 
 
-def check(plan_file: PlanFile, as_json: JsonFlag = False) -> int:
+def check(
+    plan_file: PlanFile,
+    against: Annotated[
+        Path | None,
+        typer.Option("--against", metavar="DIR", help="Compare the model files in this folder."),
+    ] = None,
+    as_json: JsonFlag = False,
+) -> int:
     """Judge a plan file: recompute order and conflicts and list everything that is wrong.
 
-    Exits 0 when the plan is valid, 1 when it is not, 2 when the file is no plan at all.
+    Exits 0 when the plan is valid and, with --against, every model file is the one that it was made
+    of; 1 when not; 2 when the file is no plan at all.
     """
     from arena.session import judge_file
 
     violations = judge_file(plan_file)
+    figures: dict[str, Any] = {"valid": not violations, "violations": violations}
+    stale = 0
+    if against is not None:
+        files = [] if violations else _files(plan_file, against)
+        stale = sum(1 for file in files if file["state"] in ("changed", "missing"))
+        figures |= {"files": files, "stale": stale}
     if as_json:
-        emit_json({"valid": not violations, "violations": violations})
+        emit_json(figures)
     else:
         for violation in violations:
             sys.stdout.write(f"{violation}\n")
+        for file in figures.get("files", ()):
+            sys.stdout.write(f"model {file['model']!r}: {file['file']} {file['state']}\n")
         verdict = f"{len(violations)} violations" if violations else "valid"
-        sys.stdout.write(f"{plan_file}: {verdict}\n")
-    return 1 if violations else 0
+        stale_words = f", {stale} model files do not match" if stale else ""
+        sys.stdout.write(f"{plan_file}: {verdict}{stale_words}\n")
+    return 1 if violations or stale else 0
+
+
+def _files(plan_file: Path, folder: Path) -> list[dict[str, str]]:
+    from arena.comparison import compare_files
+    from arena.session import open_plan
+
+    return [
+        {"model": match.model, "file": match.file, "state": match.state.value}
+        for match in compare_files(open_plan(plan_file).plan, folder)
+    ]

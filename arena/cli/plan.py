@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from arena.cli.arguments import FleetFile, JsonFlag, Memory
+from arena.cli.arguments import DeviceModelName, FleetFile, JsonFlag, Memory
+from arena.cli.limits import limit_of
 from arena.cli.output import emit_json, progress, warn
 
 __all__ = ["plan"]
@@ -19,6 +20,7 @@ def plan(
         Path | None, typer.Option("-o", "--output", metavar="PLAN", help="Write the plan file.")
     ] = None,
     memory: Memory = None,
+    device_model: DeviceModelName = None,
     as_json: JsonFlag = False,
 ) -> int:
     """Plan a fleet: offsets for every instance, with the proof of how near the optimum they are.
@@ -29,10 +31,9 @@ def plan(
     from arena.session import write_plan
     from planner.report.figures import plan_figures
     from planner.report.text import plan_text
-    from planner.units import parse_bytes
 
     started = time.perf_counter()
-    limit = None if memory is None else parse_bytes(memory, "--memory")
+    limit = limit_of(memory, device_model)
     with progress("measuring models") as advance:
         planned = plan_file(fleet, memory_bytes=limit, progress=advance)
     if output is not None:

@@ -6,7 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from arena.cli.arguments import DeviceName, FleetOrPlanFile, JsonFlag, Memory
+from arena.cli.arguments import DeviceModelName, DeviceName, FleetOrPlanFile, JsonFlag, Memory
+from arena.cli.limits import limit_of
 from arena.cli.output import emit_json, progress, warn
 
 __all__ = ["run"]
@@ -18,6 +19,7 @@ def run(
     frames: Annotated[int, typer.Option("--frames", min=0, help="Frames of each channel.")] = 10,
     threads: Annotated[int, typer.Option("--threads", min=1, help="That open frames.")] = 4,
     memory: Memory = None,
+    device_model: DeviceModelName = None,
     unsafe_no_guard: Annotated[
         bool,
         typer.Option("--unsafe-no-guard", help="Twin only: no places, order or locks."),
@@ -34,10 +36,9 @@ def run(
     """
     from arena.exercise import exercise
     from arena.session import load_opened, open_plan_or_fleet
-    from planner.units import parse_bytes
 
     started = time.perf_counter()
-    limit = None if memory is None else parse_bytes(memory, "--memory")
+    limit = limit_of(memory, device_model)
     with progress("measuring models") as advance:
         opened = open_plan_or_fleet(source, memory_bytes=limit, progress=advance)
     warn(opened.warnings)

@@ -13,9 +13,10 @@ from itertools import count
 from math import gcd
 from typing import Final
 
+from planner.capacity.variants import plan_variant
 from planner.fleet import CHANNEL_PLACEHOLDER, EXECUTIONS_MAX, FleetSpec, PipelineSpec
 from planner.model import ModelId, ModelSize
-from planner.pipeline import PlanOptions, plan_fleet, plan_outside
+from planner.pipeline import plan_outside
 from planner.plan import Plan
 from planner.units import align_up
 from planner.weights import lay_out_weights
@@ -80,8 +81,8 @@ class GrowthOptions:
     """
 
     channels_max: int = 4_096
-    instances_max: int = 4_000
-    planned_max: int = 24_000
+    instances_max: int = 2_500
+    planned_max: int = 12_000
 
 
 class _Budget:
@@ -146,15 +147,7 @@ def with_channels(fleet: FleetSpec, counts: Mapping[str, int]) -> FleetSpec:
 
 def needed_with(plan: Plan, fleet: FleetSpec) -> int:
     """Return what a variant of a plan's fleet needs, bytes: planned again, by the same rules."""
-    return _planned(plan, fleet).needed_bytes
-
-
-def _planned(plan: Plan, fleet: FleetSpec) -> Plan:
-    known = fleet.instances()
-    added = tuple(item for item in plan.added if item.first in known and item.second in known)
-    return plan_fleet(
-        fleet, dict(plan.sizes), PlanOptions(plan.rule, page_bytes=plan.page_bytes, added=added)
-    )
+    return plan_variant(plan, fleet).needed_bytes
 
 
 def _has_template(pipeline: PipelineSpec) -> bool:
@@ -199,7 +192,7 @@ class _Asking:
         fleet = self.variant(number)
         answer = _bounded(self.plan, fleet)
         if answer is None and self.budget.take(len(fleet.instances())):
-            planned = _planned(self.plan, fleet)
+            planned = plan_variant(self.plan, fleet)
             self._needed[number] = planned.needed_bytes
             answer = planned.fits
         return answer
@@ -209,7 +202,7 @@ class _Asking:
         limit = self.plan.fleet.device.memory_bytes
         if len(self._needed) < 2 and self.budget.take(2 * len(self.plan.instances)):
             double = 2 * self.current
-            self._needed[double] = _planned(self.plan, self.variant(double)).needed_bytes
+            self._needed[double] = plan_variant(self.plan, self.variant(double)).needed_bytes
         if limit is None or len(self._needed) < 2:
             return None
         (one, here), (other, there) = sorted(self._needed.items())[-2:]

@@ -7,10 +7,11 @@ planned again; every other instance frees no work memory, without asking.
 
 from dataclasses import dataclass, replace
 
+from planner.capacity.variants import plan_variant
 from planner.conflict import ConflictRelation
 from planner.fleet import FleetSpec, StepSpec
 from planner.model import InstanceId
-from planner.pipeline import PlanOptions, plan_fleet, plan_work, schedule_of
+from planner.pipeline import PlanOptions, plan_work, schedule_of
 from planner.plan import Instance, Plan
 from planner.problem import Problem, SolveStatus
 
@@ -144,10 +145,7 @@ class _Asking:
             if not self._take():
                 return (best, best_lane) if best else (None, "")
             fleet = _moved(plan.fleet, row, origins, lane)
-            known = fleet.instances()
-            added = tuple(i for i in plan.added if i.first in known and i.second in known)
-            options = PlanOptions(plan.rule, page_bytes=plan.page_bytes, added=added)
-            freed = plan.total_bytes - plan_fleet(fleet, dict(plan.sizes), options).total_bytes
+            freed = plan.total_bytes - plan_variant(plan, fleet).total_bytes
             if freed > best:
                 best, best_lane = freed, lane
         return best, best_lane

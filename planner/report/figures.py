@@ -1,10 +1,18 @@
-"""The figures of a plan as a JSON mapping: exact bytes, the keys of docs/design.md section 6."""
+"""Figures as JSON mappings: exact bytes, the keys of docs/design.md sections 6 and 7."""
 
 from typing import Any, Final
 
+from planner.capacity import Capacity, ChannelsFit, DeviceModel, bytes_by_kind
 from planner.plan import Plan
 
-__all__ = ["COUNTED", "NOT_COUNTED", "plan_figures"]
+__all__ = [
+    "COUNTED",
+    "NOT_COUNTED",
+    "REPORT_VERSION",
+    "capacity_figures",
+    "device_figures",
+    "plan_figures",
+]
 
 COUNTED: Final = (
     "work reservation",
@@ -20,6 +28,8 @@ NOT_COUNTED: Final = (
     "contexts of this and other processes",
     "caches that the device fills at the first inference",
 )
+REPORT_VERSION: Final = 1
+"""Of the mapping that `capacity_figures` returns; raised when a key changes its meaning."""
 
 
 def plan_figures(plan: Plan) -> dict[str, Any]:
@@ -59,4 +69,109 @@ def plan_figures(plan: Plan) -> dict[str, Any]:
             }
             for row in plan.instances
         ],
+    }
+
+
+def device_figures(device: DeviceModel) -> dict[str, Any]:
+    """Return one device of the catalogue, sizes in exact bytes."""
+    return {
+        "device": device.name,
+        "products": list(device.products),
+        "nominal_bytes": device.nominal_bytes,
+        "total_bytes": device.total_bytes,
+        "idle_bytes": device.idle_bytes,
+        "usable_bytes": device.usable_bytes,
+        "source": device.source,
+        "note": device.note,
+    }
+
+
+def capacity_figures(capacity: Capacity) -> dict[str, Any]:
+    """Return everything that a report says, beside the figures of its plan.
+
+    ``channels_fit`` maps each pipeline to the most channels that fit, null where nothing limits
+    them; ``growth`` says how each number is meant. The parts of ``accounts`` and of
+    ``bytes_by_kind`` each sum to ``needed_bytes``.
+    """
+    savings = capacity.dedupe
+    return {
+        "report_version": REPORT_VERSION,
+        **plan_figures(capacity.plan),
+        "headroom_bytes": capacity.headroom_bytes,
+        "bytes_by_kind": {
+            kind.value: size for kind, size in bytes_by_kind(capacity.accounts).items()
+        },
+        "accounts": [
+            {"owner": account.owner, "kind": account.kind.value, "bytes": account.bytes}
+            for account in capacity.accounts
+        ],
+        "shares": [
+            {
+                "instance": share.instance,
+                "reserved_bytes": share.reserved_bytes,
+                "alone_bytes": share.alone_bytes,
+                "shared_bytes": share.shared_bytes,
+            }
+            for share in capacity.shares
+        ],
+        "strategies": [
+            {
+                "name": strategy.name,
+                "bytes": strategy.bytes,
+                "work_bytes": strategy.work_bytes,
+                "weight_bytes": strategy.weight_bytes,
+                "legal": strategy.legal,
+                "meaning": strategy.meaning,
+            }
+            for strategy in capacity.strategies
+        ],
+        "dedupe": {
+            "current": savings.current.value,
+            "off_bytes": savings.off_bytes,
+            "file_bytes": savings.file_bytes,
+            "weights_bytes": savings.weights_bytes,
+            "saved_bytes": savings.saved_bytes,
+            "further_bytes": savings.further_bytes,
+            "duplicates": [
+                {
+                    "weights_sha256": item.weights_digest,
+                    "models": list(item.models),
+                    "extra_bytes": item.extra_bytes,
+                }
+                for item in savings.duplicates
+            ],
+        },
+        "levers": [
+            {
+                "instance": lever.instance,
+                "in_witness": lever.in_witness,
+                "shrink_bytes": lever.shrink_bytes,
+                "remove_bytes": lever.remove_bytes,
+                "move_bytes": lever.move_bytes,
+                "move_lane": lever.move_lane,
+            }
+            for lever in capacity.levers
+        ],
+        "channels_fit": {item.pipeline: item.largest for item in capacity.channels},
+        "growth": [_growth(item) for item in capacity.channels],
+        "growth_together": _growth(capacity.together),
+        "devices_fit": [
+            {
+                "device": fit.device.name,
+                "usable_bytes": fit.device.usable_bytes,
+                "needed_bytes": fit.needed_bytes,
+                "headroom_bytes": fit.headroom_bytes,
+                "fits": fit.fits,
+            }
+            for fit in capacity.devices
+        ],
+    }
+
+
+def _growth(found: ChannelsFit) -> dict[str, Any]:
+    return {
+        "pipeline": found.pipeline or None,
+        "channels": found.channels,
+        "largest": found.largest,
+        "status": found.status.value,
     }

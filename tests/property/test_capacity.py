@@ -34,6 +34,7 @@ def planned(fleet: FleetSpec, limit: int | None = None) -> Plan:
     return plan_fleet(fleet, sizes)
 
 
+@settings(max_examples=60)
 @given(plans())
 def test_parts_sum_to_the_total(plan: Plan) -> None:
     accounts = account_bytes(plan)
@@ -44,6 +45,7 @@ def test_parts_sum_to_the_total(plan: Plan) -> None:
     assert kinds[Kind.RESERVE] == plan.fleet.device.reserve_bytes
 
 
+@settings(max_examples=60)
 @given(fleets())
 def test_what_is_alone_and_shared_covers_the_work_reservation(fleet: FleetSpec) -> None:
     plan = planned(fleet)
@@ -62,7 +64,7 @@ def test_what_is_alone_and_shared_covers_the_work_reservation(fleet: FleetSpec) 
     assert sum(part.alone_bytes for part in parts) == 512 * covered.count(1)
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(fleets(), st.integers(1, 3))
 def test_more_channels_never_need_less(fleet: FleetSpec, channels: int) -> None:
     name = fleet.pipelines[0].id
@@ -72,7 +74,7 @@ def test_more_channels_never_need_less(fleet: FleetSpec, channels: int) -> None:
         assert needed_with(fewer, more) >= fewer.needed_bytes
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(fleets(pipelines_max=2), st.integers(0, 8))
 def test_the_largest_number_fits_and_one_more_does_not(fleet: FleetSpec, factor: int) -> None:
     limit = planned(fleet).needed_bytes * factor // 2
@@ -109,7 +111,7 @@ def check_together(plan: Plan, largest: int | None) -> None:
         assert planned(fleet, plan.fleet.device.memory_bytes).fits
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(fleets())
 def test_levers_free_what_they_say_at_most(fleet: FleetSpec) -> None:
     plan = planned(fleet)
@@ -124,6 +126,7 @@ def test_levers_free_what_they_say_at_most(fleet: FleetSpec) -> None:
         assert lever.in_witness or lever.shrink_bytes == 0 or plan.status is SolveStatus.FEASIBLE
 
 
+@settings(max_examples=60)
 @given(plans())
 def test_dedupe_by_content_never_costs(plan: Plan) -> None:
     savings = dedupe_savings(plan)

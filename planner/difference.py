@@ -1,0 +1,174 @@
+"""What changed between two plans: bytes by model and kind, instances, channels that still fit."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from planner.capacity import (
+    ChannelsFit,
+    GrowthOptions,
+    Kind,
+    account_bytes,
+    bytes_by_kind,
+    channels_fit,
+)
+from planner.model import InstanceId, page_rounded
+from planner.plan import Instance, Plan
+
+__all__ = ["Change", "Difference", "InstanceChange", "ModelChange", "diff_plans"]
+
+_GROWTH: Final = GrowthOptions()
+
+
+class Change(StrEnum):
+    """What happened to an instance."""
+
+    ADDED = "added"
+    MOVED = "moved"
+    """Other offsets."""
+    RESIZED = "resized"
+    """Other sizes, and perhaps other offsets."""
+    GONE = "gone"
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceChange:
+    """One instance that is not as it was; `old` is None where it is added, `new` where gone."""
+
+    instance: InstanceId
+    change: Change
+    old: Instance | None
+    new: Instance | None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelChange:
+    """Bytes of one kind that all instances of a model take, where they changed."""
+
+    model: str
+    kind: Kind
+    old_bytes: int
+    new_bytes: int
+
+    @property
+    def delta_bytes(self) -> int:
+        """What is added; negative: freed."""
+        return self.new_bytes - self.old_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """What changed from `old` to `new`.
+
+    Attributes
+    ----------
+    old, new : Plan
+    instances : tuple of InstanceChange
+        In the order of the new plan, then of the old one.
+    models : tuple of ModelChange
+        Reserved bytes; an instance counts its whole region even where others use it in turn, so
+        they do not sum to the change of the height.
+    kinds : tuple of (Kind, int)
+        Change of the bytes of each kind; these sum to `needed_bytes_delta`.
+    old_channels, new_channels : tuple of ChannelsFit
+    """
+
+    old: Plan
+    new: Plan
+    instances: tuple[InstanceChange, ...]
+    models: tuple[ModelChange, ...]
+    kinds: tuple[tuple[Kind, int], ...]
+    old_channels: tuple[ChannelsFit, ...]
+    new_channels: tuple[ChannelsFit, ...]
+
+    @property
+    def height_bytes_delta(self) -> int:
+        """Change of the work reservation."""
+        return self.new.height_bytes - self.old.height_bytes
+
+    @property
+    def weight_bytes_delta(self) -> int:
+        """Change of the weight reservation."""
+        return self.new.weight_bytes - self.old.weight_bytes
+
+    @property
+    def total_bytes_delta(self) -> int:
+        """Change of both reservations."""
+        return self.new.total_bytes - self.old.total_bytes
+
+    @property
+    def needed_bytes_delta(self) -> int:
+        """Change of everything that the limit is compared with."""
+        return self.new.needed_bytes - self.old.needed_bytes
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing changed that memory could notice."""
+        return not (self.instances or self.models or any(delta for _, delta in self.kinds))
+
+
+def diff_plans(old: Plan, new: Plan, growth: GrowthOptions = _GROWTH) -> Difference:
+    """Return what changed from `old` to `new`; with the two exchanged, the mirror image of it."""
+    before, after = _rows(old), _rows(new)
+    names = list(dict.fromkeys((*after, *before)))
+    changes = (_change(name, before.get(name), after.get(name)) for name in names)
+    old_kinds, new_kinds = (bytes_by_kind(account_bytes(plan)) for plan in (old, new))
+    return Difference(
+        old=old,
+        new=new,
+        instances=tuple(change for change in changes if change),
+        models=_models(old, new),
+        kinds=tuple((kind, new_kinds[kind] - old_kinds[kind]) for kind in Kind),
+        old_channels=channels_fit(old, growth),
+        new_channels=channels_fit(new, growth),
+    )
+
+
+def _rows(plan: Plan) -> dict[InstanceId, Instance]:
+    return {row.id: row for row in plan.instances}
+
+
+def _change(name: InstanceId, old: Instance | None, new: Instance | None) -> InstanceChange | None:
+    if old is None:
+        return InstanceChange(name, Change.ADDED, old, new)
+    if new is None:
+        return InstanceChange(name, Change.GONE, old, new)
+    if (old.work_bytes, old.weight_bytes) != (new.work_bytes, new.weight_bytes):
+        return InstanceChange(name, Change.RESIZED, old, new)
+    if (old.work_offset, old.weight_offset) != (new.work_offset, new.weight_offset):
+        return InstanceChange(name, Change.MOVED, old, new)
+    return None
+
+
+def _models(old: Plan, new: Plan) -> tuple[ModelChange, ...]:
+    before, after = _by_model(old), _by_model(new)
+    changes = (
+        ModelChange(model, kind, before.get((model, kind), 0), after.get((model, kind), 0))
+        for model, kind in sorted({*before, *after})
+    )
+    return tuple(change for change in changes if change.delta_bytes)
+
+
+def _by_model(plan: Plan) -> Mapping[tuple[str, Kind], int]:
+    """Return the reserved bytes of each model and kind; a weight buffer is its first reader's."""
+    totals: dict[tuple[str, Kind], int] = {}
+    sizes = dict(plan.sizes)
+    seen: set[int] = set()
+
+    def count(row: Instance, kind: Kind, amount: int) -> None:
+        key = (row.model, kind)
+        totals[key] = totals.get(key, 0) + amount
+
+    for row in plan.instances:
+        size = sizes[row.model]
+        if row.work_offset is not None:
+            count(row, Kind.WORK, plan.rule.reserved_bytes(row.work_bytes))
+        if row.weight_offset is not None and row.weight_offset not in seen:
+            seen.add(row.weight_offset)
+            count(row, Kind.WEIGHTS, plan.rule.reserved_bytes(row.weight_bytes))
+        count(row, Kind.IO, page_rounded(size.io_bytes))
+        if size.system_managed:
+            managed = page_rounded(size.work_bytes) + page_rounded(size.weight_bytes)
+            count(row, Kind.SYSTEM, managed)
+    return totals

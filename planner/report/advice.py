@@ -1,0 +1,95 @@
+"""The sentences of a report: what fits, what sets the height, and what to do."""
+
+from planner.capacity import Capacity, ChannelsFit, GrowthStatus
+from planner.problem import SolveStatus
+from planner.units import format_bytes
+
+__all__ = ["NAME_MAX", "channels_words", "cut", "do_words", "proof_words"]
+
+NAME_MAX = 40
+"""Longest name that is shown whole in text."""
+
+
+def cut(name: str, most: int = NAME_MAX) -> str:
+    """Return a name as one line shows it: its middle left out where it is too long.
+
+    Examples
+    --------
+    >>> cut("detector@vision"), cut("x" * 50, 9)
+    ('detector@vision', 'xxxx…xxxx')
+    """
+    if len(name) <= most:
+        return name
+    half = (most - 1) // 2
+    return f"{name[:half]}…{name[len(name) - half :]}"
+
+
+def proof_words(capacity: Capacity) -> str:
+    """Return how near the optimum the work reservation is."""
+    plan = capacity.plan
+    if plan.status is SolveStatus.OPTIMAL:
+        return "proven optimal"
+    slack = plan.height_bytes - plan.lower_bound_bytes
+    return f"at most {format_bytes(slack)} above the optimum"
+
+
+def channels_words(found: ChannelsFit) -> str:
+    """Return how many channels fit, in words."""
+    words = {
+        GrowthStatus.NO_LIMIT: "no limit is given",
+        GrowthStatus.UNLIMITED: "memory does not limit them",
+        GrowthStatus.AT_LEAST: f"at least {found.largest}",
+        GrowthStatus.EXACT: f"{found.largest}",
+    }
+    return words[found.status]
+
+
+def do_words(capacity: Capacity) -> str:
+    """Return what to do: how to make it fit, or what still fits; one or two sentences."""
+    headroom = capacity.headroom_bytes
+    needed = format_bytes(capacity.plan.needed_bytes)
+    if headroom is None:
+        return (
+            f"Needs {needed}; give --memory or --device-model to learn what fits.{_lever(capacity)}"
+        )
+    if not capacity.plan.fits:
+        return f"{_misfit(capacity, headroom)}{_lever(capacity)}{_device(capacity)}"
+    more = [
+        f"{found.largest} channels of {cut(found.pipeline)}"
+        for found in capacity.channels
+        if found.largest is not None and found.largest > found.channels
+    ]
+    grow = f" Up to {' or '.join(more[:3])} fit." if more else ""
+    return f"Fits with {format_bytes(headroom)} to spare.{grow}"
+
+
+def _misfit(capacity: Capacity, headroom: int) -> str:
+    if headroom >= 0:
+        plan = capacity.plan
+        return f"DOES NOT FIT: {plan.stream_count} streams of {plan.fleet.device.streams_max}."
+    fewer = [
+        f"{found.largest} channels of {cut(found.pipeline)}"
+        for found in capacity.channels
+        if found.largest
+    ]
+    less = f" With {' or '.join(fewer[:3])} it fits." if fewer else ""
+    return f"DOES NOT FIT: {format_bytes(-headroom)} short.{less}"
+
+
+def _lever(capacity: Capacity) -> str:
+    moves = [lever for lever in capacity.levers if lever.move_bytes]
+    if not moves:
+        return ""
+    best = max(moves, key=lambda lever: lever.move_bytes or 0)
+    return (
+        f" Moving {cut(best.instance)} to lane {cut(best.move_lane)!r} frees "
+        f"{format_bytes(best.move_bytes or 0)}, at the price of time."
+    )
+
+
+def _device(capacity: Capacity) -> str:
+    for fit in capacity.devices:
+        if fit.fits:
+            usable = format_bytes(fit.device.usable_bytes)
+            return f" The smallest device that fits is {cut(fit.device.name)} ({usable} usable)."
+    return ""

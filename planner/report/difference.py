@@ -1,0 +1,161 @@
+"""The difference of two plans as JSON, text and Markdown."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from planner.capacity import ChannelsFit
+from planner.difference import Change, Difference
+from planner.report.advice import channels_words, cut
+from planner.report.capacity_text import KIND_WORDS
+from planner.report.tables import markdown_table, markdown_text
+from planner.units import format_bytes
+
+__all__ = ["difference_figures", "difference_markdown", "difference_text", "signed"]
+
+ROWS_MAX = 40
+"""Changes listed in text and Markdown; the JSON has all."""
+
+
+def signed(size: int) -> str:
+    """Return a change of bytes as people read it, with its sign.
+
+    Examples
+    --------
+    >>> signed(1536), signed(-512), signed(0)
+    ('+1.50 KiB', '-512 B', '0 B')
+    """
+    return f"+{format_bytes(size)}" if size > 0 else format_bytes(size)
+
+
+def difference_figures(difference: Difference) -> dict[str, Any]:
+    """Return a difference as a JSON mapping, exact bytes; old and new sizes beside every change."""
+    return {
+        "empty": difference.is_empty,
+        "height_bytes_delta": difference.height_bytes_delta,
+        "weight_bytes_delta": difference.weight_bytes_delta,
+        "total_bytes_delta": difference.total_bytes_delta,
+        "needed_bytes_delta": difference.needed_bytes_delta,
+        "bytes_by_kind_delta": {kind.value: delta for kind, delta in difference.kinds},
+        "models": [
+            {
+                "model": change.model,
+                "kind": change.kind.value,
+                "old_bytes": change.old_bytes,
+                "new_bytes": change.new_bytes,
+                "delta_bytes": change.delta_bytes,
+            }
+            for change in difference.models
+        ],
+        "instances": [
+            {
+                "instance": change.instance,
+                "change": change.change.value,
+                **{
+                    f"{key}_{field}": None if row is None else getattr(row, field)
+                    for key, row in (("old", change.old), ("new", change.new))
+                    for field in ("work_offset", "work_bytes", "weight_offset", "weight_bytes")
+                },
+            }
+            for change in difference.instances
+        ],
+        "channels_fit": {
+            name: {"old": _largest(old), "new": _largest(new)}
+            for name, old, new in _paired(difference)
+        },
+        "fits": {"old": difference.old.fits, "new": difference.new.fits},
+    }
+
+
+def _largest(found: ChannelsFit | None) -> int | None:
+    return None if found is None else found.largest
+
+
+def _paired(
+    difference: Difference,
+) -> list[tuple[str, ChannelsFit | None, ChannelsFit | None]]:
+    old = {found.pipeline: found for found in difference.old_channels}
+    new = {found.pipeline: found for found in difference.new_channels}
+    return [(name, old.get(name), new.get(name)) for name in dict.fromkeys((*new, *old))]
+
+
+def _headline(difference: Difference) -> str:
+    if difference.is_empty:
+        return "nothing changed"
+    counts = [
+        f"{sum(1 for item in difference.instances if item.change is change)} {change.value}"
+        for change in Change
+    ]
+    return (
+        f"{signed(difference.total_bytes_delta)} in the arena (work "
+        f"{signed(difference.height_bytes_delta)}, weights "
+        f"{signed(difference.weight_bytes_delta)}); instances: {', '.join(counts)}"
+    )
+
+
+def _words(found: ChannelsFit | None) -> str:
+    return "-" if found is None else channels_words(found)
+
+
+def difference_text(difference: Difference) -> str:
+    """Return a difference as text of at most 80 columns beside its headline."""
+    lines = [_headline(difference), ""]
+    lines += [
+        f"  {KIND_WORDS[kind]:<28}{signed(delta):>14}" for kind, delta in difference.kinds if delta
+    ]
+    lines.append(f"  {'needed':<28}{signed(difference.needed_bytes_delta):>14}")
+    if difference.models:
+        lines += ["", f"{'model':<38}{'kind':<12}{'change':>14}"]
+        lines += [
+            f"  {cut(change.model, 34):<36}{change.kind.value:<12}{signed(change.delta_bytes):>14}"
+            for change in difference.models[:ROWS_MAX]
+        ]
+        lines += _rest(difference.models)
+    if difference.instances:
+        lines += ["", "instance"]
+        lines += [
+            f"  {change.change.value:<8} {cut(change.instance, 60)}"
+            for change in difference.instances[:ROWS_MAX]
+        ]
+        lines += _rest(difference.instances)
+    lines += ["", "channels that fit"]
+    for name, old, new in _paired(difference)[:ROWS_MAX]:
+        lines.append(f"  {cut(name, 18):<18} {_words(old):>26} -> {_words(new)}")
+    return "\n".join(lines) + "\n"
+
+
+def _rest(rows: Sequence[object]) -> list[str]:
+    hidden = len(rows) - ROWS_MAX
+    return [f"  ... and {hidden} more (--json has all)"] if hidden > 0 else []
+
+
+def difference_markdown(difference: Difference) -> str:
+    """Return a difference as a review comment: the headline first, then what it is made of."""
+    lines = [f"**{markdown_text(difference.new.fleet.name)}**: {_headline(difference)}", ""]
+    kinds = [(KIND_WORDS[kind], signed(delta)) for kind, delta in difference.kinds if delta]
+    total = ("**needed**", signed(difference.needed_bytes_delta))
+    lines += markdown_table(("kind", "change"), [*kinds, total])
+    if difference.models:
+        rows = [
+            (
+                markdown_text(change.model),
+                change.kind.value,
+                format_bytes(change.old_bytes),
+                format_bytes(change.new_bytes),
+                signed(change.delta_bytes),
+            )
+            for change in difference.models[:ROWS_MAX]
+        ]
+        lines += ["", *markdown_table(("model", "kind", "old", "new", "change"), rows)]
+        lines += _rest(difference.models)
+    if difference.instances:
+        changed = [
+            (markdown_text(change.instance), change.change.value)
+            for change in difference.instances[:ROWS_MAX]
+        ]
+        lines += ["", *markdown_table(("instance", "change"), changed)]
+        lines += _rest(difference.instances)
+    channels = [
+        (markdown_text(name), _words(old), _words(new)) for name, old, new in _paired(difference)
+    ][:ROWS_MAX]
+    lines += ["", *markdown_table(("channels that fit", "old", "new"), channels)]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,146 @@
+"""Reports, devices, differences and exports as commands: keys, files, exit codes."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from arena.cli import run
+from planner.units import MiB
+from tests.fleets import write_fleet
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "street-corner.yaml"
+
+
+@pytest.fixture
+def fleet(tmp_path: Path) -> Path:
+    return write_fleet(tmp_path / "street")
+
+
+def arena(capsys: pytest.CaptureFixture[str], *words: str | Path, code: int = 0) -> dict[str, Any]:
+    found = run([*map(str, words), "--json"])
+    out, err = capsys.readouterr()
+    assert found == code, (found, out, err)
+    value = json.loads(out)
+    assert isinstance(value, dict)
+    return value
+
+
+def test_report_answers_what_people_ask(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files = {name: tmp_path / f"out.{name}" for name in ("markdown", "csv", "svg")}
+    words = [word for name, path in files.items() for word in (f"--{name}", path)]
+    report = arena(capsys, "report", EXAMPLE, *words)
+    keys = {"channels_fit", "devices_fit", "strategies", "bytes_by_kind", "witness", "instances"}
+    assert report.keys() >= keys
+    assert sum(report["bytes_by_kind"].values()) == report["needed_bytes"]
+    assert report["channels_fit"] == {"camera": None, "microphone": None}
+    assert all(path.stat().st_size > 100 for path in files.values())
+
+
+def test_a_report_of_a_plan_needs_no_model_file(
+    fleet: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = tmp_path / "plan.json"
+    arena(capsys, "plan", fleet, "-o", target)
+    shutil.rmtree(fleet.parent)
+    assert arena(capsys, "report", target)["channels_fit"] == {"camera": None, "door": None}
+    assert arena(capsys, "diff", target, target)["empty"] is True
+
+
+def test_a_device_model_is_a_limit_of_usable_memory(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    known = {row["device"]: row for row in arena(capsys, "devices")["devices"]}
+    usable = known["Ascend310P3"]["usable_bytes"]
+    assert usable < known["Ascend310P3"]["nominal_bytes"]
+    for command in ("plan", "report"):
+        found = arena(capsys, command, EXAMPLE, "--device-model", "Ascend310P3")
+        assert found["limit_bytes"] == usable
+    both = arena(
+        capsys, "plan", EXAMPLE, "--memory", "1GiB", "--device-model", "Ascend310P3", code=2
+    )
+    assert "leave one out" in both["error"]["message"]
+    unknown = arena(capsys, "plan", EXAMPLE, "--device-model", "Ascend310P33", code=2)
+    assert "did you mean" in unknown["error"]["message"]
+
+
+def test_diff_and_its_budget(
+    fleet: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old, new = tmp_path / "old.json", tmp_path / "new.json"
+    arena(capsys, "plan", fleet, "-o", old)
+    larger = write_fleet(tmp_path / "larger", weights=MiB)
+    arena(capsys, "plan", larger, "-o", new)
+    comment = tmp_path / "comment.md"
+    found = arena(capsys, "diff", old, new, "--budget", "+64MiB", "--markdown", comment)
+    assert found["height_bytes_delta"] == 0
+    assert found["total_bytes_delta"] == sum(
+        row["delta_bytes"] for row in found["models"] if row["kind"] == "weights"
+    )
+    assert {row["change"] for row in found["instances"]} == {"resized"}
+    assert found["within_budget"] is True
+    assert "weights" in comment.read_text()
+    assert arena(capsys, "diff", old, new, "--budget", "+1MiB", code=1)["within_budget"] is False
+    mirrored = arena(capsys, "diff", new, old, "--budget=-1MiB")
+    assert mirrored["total_bytes_delta"] == -found["total_bytes_delta"]
+    assert run(["diff", str(old), str(new), "--budget", "0B"]) == 1
+    assert "ABOVE THE BUDGET of 0B" in capsys.readouterr().out
+    assert run(["diff", str(old), str(fleet)]) == 0
+    assert "nothing changed" in capsys.readouterr().out
+
+
+def test_check_against_a_folder_names_stale_files(
+    fleet: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = tmp_path / "plan.json"
+    arena(capsys, "plan", fleet, "-o", target)
+    models = fleet.parent / "models"
+    for folder in (tmp_path, models):  # as the plan names them, and by name alone
+        assert arena(capsys, "check", target, "--against", folder)["stale"] == 0
+    data = bytearray((models / "rec.om").read_bytes())
+    data[-1] ^= 1
+    (models / "rec.om").write_bytes(data)
+    (models / "trk.om").unlink()
+    found = arena(capsys, "check", target, "--against", models, code=1)
+    assert found["valid"] is True
+    assert {row["model"]: row["state"] for row in found["files"]} == {
+        "detector": "matches",
+        "reader": "changed",
+        "tracker": "missing",
+    }
+    assert run(["check", str(target), "--against", str(models)]) == 1
+    assert "2 model files do not match" in capsys.readouterr().out
+
+
+def test_declared_models_have_no_file_to_match(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = tmp_path / "plan.json"
+    arena(capsys, "plan", EXAMPLE, "-o", target)
+    states = arena(capsys, "check", target, "--against", tmp_path)["files"]
+    assert {row["state"] for row in states} == {"declared"}
+    target.write_text(target.read_text().replace('"work_offset": 0', '"work_offset": 512', 1))
+    assert arena(capsys, "check", target, "--against", tmp_path, code=1)["files"] == []
+
+
+def test_export(fleet: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    target, header = tmp_path / "plan.json", tmp_path / "plan.h"
+    arena(capsys, "plan", fleet, "-o", target)
+    assert "#define ARENA_WORK_BYTES" in arena(capsys, "export", target, "--c-header")["text"]
+    assert run(["export", str(target), "--c-header", "-o", str(header)]) == 0
+    assert capsys.readouterr().out == ""
+    assert "ARENA_DETECTOR_VISION = 0" in header.read_text()
+    assert run(["export", str(target), "--csv"]) == 0
+    assert capsys.readouterr().out.startswith("instance,model,lane,")
+    for words in ([], ["--csv", "--c-header"]):
+        assert (
+            "expected one of" in arena(capsys, "export", target, *words, code=2)["error"]["message"]
+        )
+
+
+def test_text_of_every_report(fleet: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (["report", str(fleet)], ["devices"]):
+        assert run(words) == 0
+        assert max(map(len, capsys.readouterr().out.splitlines())) <= 80

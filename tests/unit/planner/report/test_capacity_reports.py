@@ -1,0 +1,162 @@
+"""Capacity as JSON, text, Markdown, CSV and SVG: figures agree, 80 columns, hostile names."""
+
+import csv
+import io
+import xml.etree.ElementTree as ET
+from dataclasses import replace
+
+import pytest
+
+from planner.capacity import (
+    Capacity,
+    DeviceModel,
+    GrowthStatus,
+    Lever,
+    LeverOptions,
+    capacity_of,
+)
+from planner.fleet import DeviceSpec
+from planner.model import InstanceId
+from planner.pipeline import plan_fleet
+from planner.plan import Plan
+from planner.problem import SolveStatus
+from planner.report.advice import channels_words, cut, do_words
+from planner.report.capacity_text import capacity_text
+from planner.report.figures import capacity_figures
+from planner.report.svg import COLUMNS_MAX, arena_svg
+from planner.report.tables import capacity_markdown, instances_csv, markdown_text
+from planner.units import GiB, MiB
+from tests.fleets import small_fleet
+from tests.hostile import HOSTILE, hostile_plan
+from tests.plans import street_corner
+
+DEVICES = (
+    DeviceModel("tiny", (), MiB, MiB, 0, "made up"),
+    DeviceModel("huge", (), 64 * GiB, 60 * GiB, GiB, "made up"),
+)
+
+
+def small(device: DeviceSpec | None = None, channels: int = 2) -> Plan:
+    fleet = replace(small_fleet(channels=channels), device=device or DeviceSpec())
+    from planner.model import ModelSize
+
+    return plan_fleet(
+        fleet, {m.id: ModelSize(m.work_bytes or 0, m.weight_bytes or 0) for m in fleet.models}
+    )
+
+
+def test_figures_have_every_key_and_sum() -> None:
+    figures = capacity_figures(capacity_of(street_corner(), DEVICES))
+    keys = {"channels_fit", "devices_fit", "strategies", "bytes_by_kind", "witness", "levers"}
+    assert figures.keys() >= keys
+    assert sum(figures["bytes_by_kind"].values()) == figures["needed_bytes"]
+    assert sum(row["bytes"] for row in figures["accounts"]) == figures["needed_bytes"]
+    assert figures["headroom_bytes"] == figures["limit_bytes"] - figures["needed_bytes"]
+    assert set(figures["channels_fit"]) == {"camera", "microphone", "door"}
+    assert [(row["device"], row["fits"]) for row in figures["devices_fit"]] == [
+        ("tiny", False),
+        ("huge", True),
+    ]
+
+
+@pytest.mark.parametrize("plan", [street_corner(), small(), hostile_plan(), hostile_plan(limit=1)])
+def test_text_has_80_columns_and_a_bar_as_long_as_its_parts(plan: Plan) -> None:
+    text = capacity_text(capacity_of(plan, DEVICES))
+    assert max(map(len, text.splitlines())) <= 80
+    (bar,) = (line for line in text.splitlines() if line.startswith("["))
+    assert bar.index("]") == 61
+    assert "where" not in bar
+
+
+def test_what_to_do_when_it_does_not_fit() -> None:
+    plan = small(DeviceSpec(1 * MiB), channels=2)
+    words = do_words(capacity_of(plan, DEVICES))
+    assert words.startswith("DOES NOT FIT: 3.00 MiB short.")
+    assert "Moving side@other to lane 'main' frees 16.50 KiB" in words
+    assert words.endswith("The smallest device that fits is huge (59.00 GiB usable).")
+    streams = do_words(capacity_of(small(DeviceSpec(GiB, streams_max=1))))
+    assert "2 streams of 1" in streams
+    assert "fits is" not in do_words(capacity_of(plan, DEVICES[:1]))
+
+
+def test_what_to_do_when_it_fits_or_no_limit_is_given() -> None:
+    assert "give --memory or --device-model" in do_words(capacity_of(small()))
+    words = do_words(capacity_of(small(DeviceSpec(GiB))))
+    assert words == "Fits with 1020.00 MiB to spare."
+
+
+def growing(capacity: Capacity, status: GrowthStatus, largest: int | None) -> Capacity:
+    (first, *_) = capacity.channels
+    return replace(capacity, channels=(replace(first, status=status, largest=largest),))
+
+
+def test_numbers_of_channels_in_words() -> None:
+    capacity = capacity_of(small(DeviceSpec(GiB)))
+    more = growing(capacity, GrowthStatus.EXACT, 7)
+    assert channels_words(more.channels[0]) == "7"
+    assert do_words(more).endswith("Up to 7 channels of p fit.")
+    assert channels_words(growing(capacity, GrowthStatus.AT_LEAST, 7).channels[0]) == "at least 7"
+    less = growing(capacity_of(small(DeviceSpec(1))), GrowthStatus.EXACT, 1)
+    assert "With 1 channels of p it fits." in do_words(less)
+
+
+def test_what_was_not_asked_or_not_proven_is_said() -> None:
+    plan = small(DeviceSpec(GiB))
+    assert "not asked" in capacity_text(capacity_of(plan, lever=LeverOptions(planned_max=0)))
+    unproven = replace(plan, status=SolveStatus.FEASIBLE, lower_bound_bytes=8192)
+    assert "above the optimum" in capacity_text(capacity_of(unproven))
+    assert "would save 5.50 KiB more" in " ".join(
+        capacity_text(capacity_of(street_corner())).split()
+    )
+    assert "corrupts" in capacity_text(capacity_of(plan))
+
+
+def test_long_lists_are_cut_in_text() -> None:
+    capacity = capacity_of(small(DeviceSpec(GiB)))
+    lever = Lever(InstanceId("i@l"), True, 0, 0, 0)
+    many = replace(capacity, levers=(lever,) * 25, channels=capacity.channels * 25)
+    assert capacity_text(many).count("... and 5 more (--json has all)") == 2
+    assert "sets the height" not in capacity_text(replace(capacity, levers=()))
+
+
+def test_markdown_keeps_names_literal() -> None:
+    text = capacity_markdown(capacity_of(hostile_plan(), DEVICES))
+    assert "<" not in text
+    assert "](" not in text
+    for line in text.splitlines():
+        if line.startswith("|"):
+            assert line.count("|") == 4
+    assert markdown_text("a|b") == "a&#124;b"
+    assert len(cut(HOSTILE[7])) <= 40
+
+
+def test_csv_reads_back_and_no_cell_is_a_formula() -> None:
+    plan = hostile_plan()
+    rows = list(csv.reader(io.StringIO(instances_csv(plan))))
+    assert len(rows) == 1 + len(plan.instances)
+    assert [row[0].removeprefix("'") for row in rows[1:]] == [row.id for row in plan.instances]
+    assert not any(cell.startswith("=") for row in rows for cell in row)
+
+
+@pytest.mark.parametrize("plan", [street_corner(), hostile_plan(), small()])
+def test_svg_draws_every_region_beside_the_others(plan: Plan) -> None:
+    root = ET.fromstring(arena_svg(plan))
+    rectangles = [item for item in root.iter() if item.tag.endswith("rect")]
+    work = [row for row in plan.instances if row.work_offset is not None]
+    weights = {row.weight_offset for row in plan.instances if row.weight_offset is not None}
+    assert len(rectangles) == len(work) + len(weights)
+    lefts = [item.get("x") for item in rectangles]
+    assert len(set(lefts)) == len(lefts)
+    assert {item.get("data-owner") for item in rectangles} >= {row.id for row in work}
+
+
+def test_svg_says_what_it_leaves_out() -> None:
+    plan = small()
+    rows = tuple(
+        replace(row, id=InstanceId(f"i{k}@l"))
+        for k in range(COLUMNS_MAX // 2 + 1)
+        for row in plan.instances[:2]
+    )
+    assert "2 smaller ones not drawn" in arena_svg(replace(plan, instances=rows))
+    empty = replace(plan, instances=(), height_bytes=0, weight_bytes=0)
+    assert "work: 0 B" in arena_svg(empty)

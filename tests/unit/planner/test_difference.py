@@ -1,0 +1,91 @@
+"""Differences of plans: every kind of change, laws of symmetry, text that is safe to paste."""
+
+from dataclasses import replace
+
+from hypothesis import given, settings
+
+from planner.capacity import ChannelsFit, GrowthOptions
+from planner.difference import Change, diff_plans
+from planner.model import InstanceId
+from planner.plan import Plan
+from planner.report.difference import (
+    ROWS_MAX,
+    difference_figures,
+    difference_markdown,
+    difference_text,
+)
+from tests.hostile import hostile_plan
+from tests.plans import plans, street_corner
+
+FEW = GrowthOptions(channels_max=6)
+"""What the laws need not ask: how thousands of channels fit."""
+
+
+@settings(max_examples=30)
+@given(plans())
+def test_a_plan_does_not_differ_from_itself(plan: Plan) -> None:
+    difference = diff_plans(plan, plan, FEW)
+    assert difference.is_empty
+    assert difference_text(difference).startswith("nothing changed")
+    assert difference_figures(difference)["instances"] == []
+
+
+MIRROR = {Change.ADDED: Change.GONE, Change.GONE: Change.ADDED}
+
+
+@settings(max_examples=30)
+@given(plans(), plans())
+def test_the_mirror_image(one: Plan, two: Plan) -> None:
+    there, back = diff_plans(one, two, FEW), diff_plans(two, one, FEW)
+    assert there.total_bytes_delta == -back.total_bytes_delta
+    assert there.height_bytes_delta == -back.height_bytes_delta
+    assert there.weight_bytes_delta == -back.weight_bytes_delta
+    assert there.kinds == tuple((kind, -delta) for kind, delta in back.kinds)
+    assert sum(delta for _, delta in there.kinds) == there.needed_bytes_delta
+    assert {(c.model, c.kind, c.delta_bytes) for c in there.models} == {
+        (c.model, c.kind, -c.delta_bytes) for c in back.models
+    }
+    assert {(c.instance, c.change, c.old, c.new) for c in there.instances} == {
+        (c.instance, MIRROR.get(c.change, c.change), c.new, c.old) for c in back.instances
+    }
+    assert (there.old_channels, there.new_channels) == (back.new_channels, back.old_channels)
+
+
+def changed() -> tuple[Plan, Plan]:
+    old = street_corner()
+    first, second, third, *rest = old.instances
+    moved = replace(first, work_offset=(first.work_offset or 0) + 512)
+    resized = replace(second, work_bytes=second.work_bytes + 5_000)
+    other = replace(third, id=InstanceId("new@lane"))
+    return old, replace(old, instances=(moved, resized, other, *rest), weight_bytes=1 << 20)
+
+
+def test_every_change_is_named() -> None:
+    old, new = changed()
+    kinds = [change.change for change in diff_plans(old, new).instances]
+    assert kinds == [Change.MOVED, Change.RESIZED, Change.ADDED, Change.GONE]
+    text = difference_text(diff_plans(old, new))
+    assert "1 added, 1 moved, 1 resized, 1 gone" in text
+    markdown = difference_markdown(diff_plans(old, new))
+    assert "| model | kind | old | new | change |" in markdown
+    assert max(map(len, text.splitlines()[1:])) <= 80
+
+
+def test_hostile_names_stay_text() -> None:
+    difference = diff_plans(street_corner(), hostile_plan())
+    assert "<" not in difference_markdown(difference).replace("<=", "")
+    assert max(map(len, difference_text(difference).splitlines()[1:])) <= 80
+
+
+def test_channels_of_pipelines_that_came_or_went_have_one_side() -> None:
+    figures = difference_figures(diff_plans(street_corner(), hostile_plan()))
+    assert figures["channels_fit"]["camera"]["new"] is None
+    assert figures["fits"] == {"old": True, "new": True}
+
+
+def test_long_lists_are_cut() -> None:
+    difference = diff_plans(*changed())
+    many = replace(difference, instances=difference.instances * ROWS_MAX)
+    assert f"and {3 * ROWS_MAX} more" in difference_text(many)
+    assert f"and {3 * ROWS_MAX} more" in difference_markdown(many)
+    assert isinstance(difference.old_channels[0], ChannelsFit)
