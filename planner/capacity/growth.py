@@ -9,7 +9,6 @@ higher than one maximum a lane, and none is lower than its largest region.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from itertools import count
 from math import gcd
 from typing import Final
 
@@ -237,10 +236,10 @@ def _bisect(asking: _Asking, most: int) -> tuple[int, GrowthStatus]:
     """Narrow [low fits, high does not) down to neighbours; a line guesses where to ask first."""
     low, high = (asking.current, most + 1) if asking.plan.fits else (0, asking.current)
     open_ended = asking.plan.fits
-    for guesses in count():
-        if high - low <= 1:
-            break
+    guesses = 0
+    while high - low > 1:
         guess = asking.guess() if guesses < GUESSES_MAX else None
+        guesses += 1
         if guess is None:
             guess = min(2 * low, (low + high) // 2) if low else high // 2
         middle = min(max(guess, low + 1), high - 1)

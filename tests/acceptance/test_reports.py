@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from arena.cli import run
+from arena.cli import execute
 from planner.units import MiB
 from tests.fleets import write_fleet
 
@@ -20,7 +20,7 @@ def fleet(tmp_path: Path) -> Path:
 
 
 def arena(capsys: pytest.CaptureFixture[str], *words: str | Path, code: int = 0) -> dict[str, Any]:
-    found = run([*map(str, words), "--json"])
+    found = execute([*map(str, words), "--json"])
     out, err = capsys.readouterr()
     assert found == code, (found, out, err)
     value = json.loads(out)
@@ -85,9 +85,9 @@ def test_diff_and_its_budget(
     assert arena(capsys, "diff", old, new, "--budget", "+1MiB", code=1)["within_budget"] is False
     mirrored = arena(capsys, "diff", new, old, "--budget=-1MiB")
     assert mirrored["total_bytes_delta"] == -found["total_bytes_delta"]
-    assert run(["diff", str(old), str(new), "--budget", "0B"]) == 1
+    assert execute(["diff", str(old), str(new), "--budget", "0B"]) == 1
     assert "ABOVE THE BUDGET of 0B" in capsys.readouterr().out
-    assert run(["diff", str(old), str(fleet)]) == 0
+    assert execute(["diff", str(old), str(fleet)]) == 0
     assert "nothing changed" in capsys.readouterr().out
 
 
@@ -110,7 +110,7 @@ def test_check_against_a_folder_names_stale_files(
         "reader": "changed",
         "tracker": "missing",
     }
-    assert run(["check", str(target), "--against", str(models)]) == 1
+    assert execute(["check", str(target), "--against", str(models)]) == 1
     assert "2 model files do not match" in capsys.readouterr().out
 
 
@@ -129,10 +129,10 @@ def test_export(fleet: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str])
     target, header = tmp_path / "plan.json", tmp_path / "plan.h"
     arena(capsys, "plan", fleet, "-o", target)
     assert "#define ARENA_WORK_BYTES" in arena(capsys, "export", target, "--c-header")["text"]
-    assert run(["export", str(target), "--c-header", "-o", str(header)]) == 0
+    assert execute(["export", str(target), "--c-header", "-o", str(header)]) == 0
     assert capsys.readouterr().out == ""
     assert "ARENA_DETECTOR_VISION = 0" in header.read_text()
-    assert run(["export", str(target), "--csv"]) == 0
+    assert execute(["export", str(target), "--csv"]) == 0
     assert capsys.readouterr().out.startswith("instance,model,lane,")
     for words in ([], ["--csv", "--c-header"]):
         assert (
@@ -142,5 +142,5 @@ def test_export(fleet: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str])
 
 def test_text_of_every_report(fleet: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for words in (["report", str(fleet)], ["devices"]):
-        assert run(words) == 0
+        assert execute(words) == 0
         assert max(map(len, capsys.readouterr().out.splitlines())) <= 80

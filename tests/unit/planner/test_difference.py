@@ -65,6 +65,10 @@ def test_every_change_is_named() -> None:
     kinds = [change.change for change in diff_plans(old, new).instances]
     assert kinds == [Change.MOVED, Change.RESIZED, Change.ADDED, Change.GONE]
     text = difference_text(diff_plans(old, new))
+    moved = diff_plans(old, replace(old, instances=new.instances[:1] + old.instances[1:]))
+    assert moved.models == ()
+    assert "| model |" not in difference_markdown(moved)
+    assert "kind        " not in difference_text(moved)
     assert "1 added, 1 moved, 1 resized, 1 gone" in text
     markdown = difference_markdown(diff_plans(old, new))
     assert "| model | kind | old | new | change |" in markdown

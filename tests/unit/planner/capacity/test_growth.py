@@ -74,6 +74,17 @@ def test_the_search_ends_at_its_limits() -> None:
     assert (largest, status) == (10, GrowthStatus.AT_LEAST)  # bounds know of 10
 
 
+def test_a_limit_between_the_bounds_cannot_be_settled_without_a_plan() -> None:
+    """Two lanes in turn: their sum is above the limit, the larger of them below."""
+    steps = (StepSpec("see", CAMERA, "eyes"), StepSpec("hear", SOUND, "ears", after=("see",)))
+    fleet = FleetSpec("house", MODELS, (PipelineSpec("p", steps),), DeviceSpec(7 * MiB))
+    plan = plan_fleet(
+        fleet, {m.id: ModelSize(m.work_bytes or 0, m.weight_bytes or 0) for m in MODELS}
+    )
+    assert found(plan) == (1, GrowthStatus.EXACT)  # a second channel runs beside the first
+    assert found(plan, GrowthOptions(planned_max=0)) == (1, GrowthStatus.AT_LEAST)
+
+
 def test_one_pipeline_counts_its_own_channels() -> None:
     plan = planned(lane="cam-{channel}", device=DeviceSpec(1 << 30))
     (only, _) = plan.fleet.pipelines

@@ -76,6 +76,8 @@ def test_what_to_do_when_it_does_not_fit() -> None:
     assert words.endswith("The smallest device that fits is huge (59.00 GiB usable).")
     streams = do_words(capacity_of(small(DeviceSpec(GiB, streams_max=1))))
     assert "2 streams of 1" in streams
+    witnessless = replace(capacity_of(plan, DEVICES), levers=())
+    assert "Moving" not in do_words(witnessless)
     assert "fits is" not in do_words(capacity_of(plan, DEVICES[:1]))
 
 
@@ -105,7 +107,7 @@ def test_what_was_not_asked_or_not_proven_is_said() -> None:
     assert "not asked" in capacity_text(capacity_of(plan, lever=LeverOptions(planned_max=0)))
     unproven = replace(plan, status=SolveStatus.FEASIBLE, lower_bound_bytes=8192)
     assert "above the optimum" in capacity_text(capacity_of(unproven))
-    assert "would save 5.50 KiB more" in " ".join(
+    assert "would save 5.00 KiB more" in " ".join(
         capacity_text(capacity_of(street_corner())).split()
     )
     assert "corrupts" in capacity_text(capacity_of(plan))
@@ -159,4 +161,8 @@ def test_svg_says_what_it_leaves_out() -> None:
     )
     assert "2 smaller ones not drawn" in arena_svg(replace(plan, instances=rows))
     empty = replace(plan, instances=(), height_bytes=0, weight_bytes=0)
+    unshared = tuple(
+        replace(row, weight_offset=512 * k, weights_key=f"k{k}") for k, row in enumerate(rows)
+    )
+    assert arena_svg(replace(plan, instances=unshared)).count("not drawn") == 2
     assert "work: 0 B" in arena_svg(empty)
