@@ -36,3 +36,9 @@ def test_large_problems_get_at_least_two_orders() -> None:
     found = first_fit.solve(problem, 0, pairs_max=1)
     assert found is not None
     assert found.height_bytes(problem) == 2
+
+
+def test_blocks_that_end_below_what_is_placed_leave_no_gap() -> None:
+    # Buffer 3 conflicts with what fills both blocks; buffer 2, placed there too, is not looked at.
+    problem = Problem((2, 2, 2, 2), conflict_masks=(0b1110, 0b1001, 0b0001, 0b0011), blocks=(2, 2))
+    assert first_fit.place(problem, [0, 1, 2, 3]) is None

@@ -1,0 +1,212 @@
+"""A second opinion by constraint programming: CP-SAT, in a thread of its own.
+
+It sees what orders and branch and bound do not, and proves what they cannot; on hard kernels it
+seldom improves a good plan. On a timeline conflicts are one constraint on rectangles (life by
+bytes), elsewhere one on each clique of a cover.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from threading import Thread
+from typing import TYPE_CHECKING, Final
+
+from planner.problem import Assignment, Bound, Problem
+from planner.solvers.attempt import Attempt
+from planner.solvers.clique_cover import clique_cover
+from planner.solvers.grid import Grid
+
+if TYPE_CHECKING:
+    from ortools.sat.python import cp_model
+
+    from planner.solvers.kernels.space import Ints, Space
+
+__all__ = ["SecondOpinion", "is_available", "solve"]
+
+_GRANULES_MAX: Final = 1 << 60
+_POLL_SECONDS: Final = 0.05
+
+
+def is_available() -> bool:
+    """Return whether OR-tools is installed: it is an optional part of planning."""
+    from importlib.util import find_spec
+
+    return find_spec("ortools") is not None
+
+
+def solve(
+    problem: Problem,
+    incumbent: Assignment,
+    bound: Bound,
+    seconds: float,
+    workers: int,
+    *,
+    should_stop: Callable[[], bool] | None = None,
+) -> Attempt:
+    """Look for an assignment lower than `incumbent`, or a proof that there is none.
+
+    Parameters
+    ----------
+    problem : Problem
+        Alignments, pins and blocks are kept.
+    incumbent : Assignment
+        Valid; a hint.
+    bound : Bound
+        Proven; heights below it are not looked at.
+    seconds : float
+        Wall-clock time allowed, > 0: CP-SAT counts nothing else that is worth limiting.
+    workers : int
+        Threads of the solver, >= 1.
+    should_stop : callable, optional
+        Asked twenty times a second.
+
+    Returns
+    -------
+    Attempt
+        `FEASIBLE`: lower than the incumbent. `INFEASIBLE`: the incumbent is optimal. `UNKNOWN`:
+        time ended, or heights are beyond 2^60 granules. Nodes are CP-SAT's branches.
+
+    Notes
+    -----
+    Not deterministic: time ends it. Needs OR-tools.
+
+    References
+    ----------
+    .. [1] L. Perron, F. Didier, S. Gay, "The CP-SAT-LP solver", CP 2023.
+
+    Examples
+    --------
+    >>> ring = Problem.of_edges([2, 1, 2, 1], [(0, 1), (1, 2), (2, 3), (3, 0)])
+    >>> stacked = Assignment((0, 2, 3, 5))
+    >>> solve(ring, stacked, Bound(3), seconds=10, workers=1).assignment.height_bytes(ring)
+    3
+    """
+    opinion = SecondOpinion(problem, incumbent, bound, seconds, workers)
+    while opinion.attempt is None:
+        opinion.wait(_POLL_SECONDS)
+        if should_stop is not None and should_stop():
+            opinion.stop()
+    return opinion.attempt
+
+
+class SecondOpinion:
+    """A run of CP-SAT beside other work: `attempt` is None until it has ended.
+
+    Parameters are those of `solve`.
+    """
+
+    def __init__(
+        self, problem: Problem, incumbent: Assignment, bound: Bound, seconds: float, workers: int
+    ) -> None:
+        from ortools.sat.python import cp_model
+
+        self._grid = Grid(problem)
+        self.attempt: Attempt | None = None
+        self._solver = cp_model.CpSolver()
+        self._solver.parameters.max_time_in_seconds = seconds
+        self._solver.parameters.num_workers = workers
+        granule = self._grid.granule_bytes
+        height = -(-incumbent.height_bytes(problem) // granule) - 1
+        if height >= _GRANULES_MAX:
+            self.attempt = Attempt.gave_up(nodes=0)
+            return
+        lowest = -(-bound.lower_bound_bytes // granule)
+        space = self._grid.space(height) if 0 <= lowest <= height else None
+        if space is None:
+            self.attempt = Attempt.exhausted(nodes=0)
+            return
+        model = cp_model.CpModel()
+        places = _places(model, space, self._grid.offsets(incumbent))
+        _keep_apart(model, self._grid, places)
+        _minimise(model, self._grid, places, lowest, height)
+        self._thread = Thread(target=self._run, args=(model, places), daemon=True)
+        self._thread.start()
+
+    def wait(self, seconds: float) -> None:
+        """Wait until the run has ended, at most `seconds`."""
+        self._thread.join(seconds)
+
+    def stop(self) -> None:
+        """End the run soon, with what it has."""
+        while self.attempt is None:  # asked before the solver has begun, it does not hear
+            self._solver.stop_search()
+            self.wait(_POLL_SECONDS)
+
+    def _run(self, model: cp_model.CpModel, places: list[cp_model.LinearExpr]) -> None:
+        from ortools.sat.python import cp_model
+
+        status = self._solver.solve(model)
+        nodes = self._solver.num_branches
+        if status in (cp_model.OPTIMAL, cp_model.FEASIBLE):
+            found = self._grid.assignment(self._solver.value(place) for place in places)
+            self.attempt = Attempt.fits(found, nodes=nodes)
+        elif status == cp_model.INFEASIBLE:
+            self.attempt = Attempt.exhausted(nodes=nodes)
+        else:
+            self.attempt = Attempt.gave_up(nodes=nodes)
+
+
+def _places(model: cp_model.CpModel, space: Space, hint: Ints) -> list[cp_model.LinearExpr]:
+    """Return the offsets as multiples of their alignments, each kept to its legal places."""
+    from ortools.sat.python import cp_model
+
+    places = []
+    for v, size in enumerate(space.sizes.tolist()):
+        align = int(space.aligns[v])
+        first, last = space.fence_start[v], space.fence_start[v + 1]
+        # A place is legal where no fence meets it and no wall is inside it.
+        gaps = [
+            (low - size + 1, end - 1)
+            for low, end in zip(
+                space.fence_lows[first:last].tolist(),
+                space.fence_ends[first:last].tolist(),
+                strict=True,
+            )
+        ]
+        gaps += [(wall - size + 1, wall - 1) for wall in space.walls.tolist()]
+        legal, low = [], 0
+        for gap_low, gap_high in [*sorted(gaps), (space.capacity - size + 1, space.capacity)]:
+            legal.append([-(-low // align), (gap_low - 1) // align])
+            low = max(low, gap_high + 1)
+        domain = cp_model.Domain.from_intervals([pair for pair in legal if pair[0] <= pair[1]])
+        multiple = model.new_int_var_from_domain(domain, "")
+        model.add_hint(multiple, int(hint[v]) // align)
+        places.append(align * multiple)
+    return places
+
+
+def _keep_apart(model: cp_model.CpModel, grid: Grid, places: list[cp_model.LinearExpr]) -> None:
+    """State the conflicts."""
+    spans = [
+        model.new_fixed_size_interval_var(place, int(size), "")
+        for place, size in zip(places, grid.sizes, strict=True)
+    ]
+    if grid.problem.lifetimes is not None:
+        alive = [v for v, (a, b) in enumerate(zip(*grid.lives, strict=True)) if a < b]
+        lowers, uppers = grid.lives
+        model.add_no_overlap_2d(
+            [
+                model.new_fixed_size_interval_var(int(lowers[v]), int(uppers[v] - lowers[v]), "")
+                for v in alive
+            ],
+            [spans[v] for v in alive],
+        )
+        return
+    order = sorted(range(len(spans)), key=lambda v: (-grid.sizes[v], v))
+    for clique in clique_cover(grid.masks(order)):
+        if len(clique) > 1:
+            model.add_no_overlap([spans[order[k]] for k in clique])
+
+
+def _minimise(
+    model: cp_model.CpModel,
+    grid: Grid,
+    places: list[cp_model.LinearExpr],
+    lowest: int,
+    highest: int,
+) -> None:
+    """Ask for the least height from `lowest` to `highest` granules."""
+    height = model.new_int_var(lowest, highest, "height")
+    for place, size in zip(places, grid.sizes, strict=True):
+        model.add(place + int(size) <= height)
+    model.minimize(height)

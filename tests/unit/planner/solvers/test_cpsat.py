@@ -1,0 +1,88 @@
+"""CP-SAT as a second opinion: better, a proof, or an honest shrug."""
+
+from unittest.mock import MagicMock
+
+import pytest
+
+from planner.problem import Assignment, Bound, Problem, SolveStatus
+from planner.solvers import cpsat
+from planner.units import BYTES_MAX
+from planner.validator import validate
+
+pytest.importorskip("ortools", reason="needs OR-tools, an optional part")
+
+RING = Problem.of_edges([2] * 7, [(i, (i + 1) % 7) for i in range(7)])
+STACKED = Assignment(tuple(range(0, 14, 2)))
+
+
+def hard() -> tuple[Problem, Assignment]:
+    """A timeline that nobody solves at once."""
+    values = [(i * 7919 + 13) % 997 for i in range(400)]
+    lifetimes = tuple((values[2 * i] % 60, values[2 * i] % 60 + 5 + i % 17) for i in range(200))
+    sizes = tuple(100 + values[2 * i + 1] for i in range(200))
+    tops, offsets = 0, []
+    for size in sizes:
+        offsets.append(tops)
+        tops += size
+    return Problem(sizes, lifetimes=lifetimes), Assignment(tuple(offsets))
+
+
+def test_a_buffer_without_conflicts_is_free() -> None:
+    problem = Problem((3, 2, 2), conflict_masks=(0, 4, 2))
+    attempt = cpsat.solve(problem, Assignment((4, 0, 2)), Bound(0), seconds=60, workers=1)
+    assert attempt.assignment is not None
+    assert attempt.assignment.height_bytes(problem) == 4
+
+
+def test_it_finds_lower_and_proves_lowest() -> None:
+    attempt = cpsat.solve(RING, STACKED, Bound(4), seconds=60, workers=1)
+    assert attempt.assignment is not None
+    assert attempt.assignment.height_bytes(RING) == 6
+    again = cpsat.solve(RING, attempt.assignment, Bound(4), seconds=60, workers=1)
+    assert again.status is SolveStatus.INFEASIBLE
+
+
+def test_lifetimes_alignments_pins_and_blocks_are_kept() -> None:
+    problem = Problem(
+        sizes=(4, 3, 2, 2),
+        lifetimes=((0, 4), (1, 5), (2, 6), (5, 5)),
+        alignments=(1, 4, 2, 1),
+        pins=((2, 6),),
+        blocks=(8, 20),
+    )
+    start = Assignment((22, 16, 6, 0))
+    assert list(validate(problem, start)) == []
+    attempt = cpsat.solve(problem, start, Bound(0), seconds=60, workers=1)
+    assert attempt.assignment is not None
+    assert list(validate(problem, attempt.assignment)) == []
+    # Buffer 0 below the pin, buffer 1 above it, at the first multiple of 4 behind the wall.
+    assert attempt.assignment.height_bytes(problem) == 11
+
+
+def test_an_incumbent_at_the_bound_or_at_a_pin_needs_no_search() -> None:
+    assert cpsat.solve(RING, STACKED, Bound(14), 60, 1).status is SolveStatus.INFEASIBLE
+    pinned = Problem((2, 2), conflict_masks=(2, 1), pins=((0, 5),))
+    attempt = cpsat.solve(pinned, Assignment((5, 0)), Bound(0), 60, 1)
+    assert (attempt.status, attempt.nodes) == (SolveStatus.INFEASIBLE, 0)
+
+
+def test_time_and_the_caller_end_it() -> None:
+    problem, start = hard()
+    short = cpsat.solve(problem, start, Bound(0), seconds=0.01, workers=1)
+    assert short.status in (SolveStatus.UNKNOWN, SolveStatus.FEASIBLE)
+    stopped = cpsat.solve(
+        problem, start, Bound(0), seconds=200, workers=1, should_stop=lambda: True
+    )
+    assert stopped.status in (SolveStatus.UNKNOWN, SolveStatus.FEASIBLE)
+
+
+def test_heights_beyond_its_integers_are_not_asked() -> None:
+    problem = Problem((BYTES_MAX // 2 + 1, 1), conflict_masks=(2, 1))
+    start = Assignment((0, BYTES_MAX // 2 + 1))
+    assert cpsat.solve(problem, start, Bound(0), 60, 1).status is SolveStatus.UNKNOWN
+
+
+def test_it_is_known_whether_it_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert cpsat.is_available()
+    monkeypatch.setattr("importlib.util.find_spec", MagicMock(return_value=None))
+    assert not cpsat.is_available()
