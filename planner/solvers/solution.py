@@ -14,9 +14,7 @@ class SolveOptions:
     Attributes
     ----------
     nodes_max : int
-        Search nodes of the first round of branch and bound on each kernel.
-    iterations_max : int
-        Steps of the first round of local search on each kernel.
+        Search nodes and moves of local search, together, spent on each kernel in the first round.
     clique_nodes_max : int
         Search nodes for the bound of each kernel.
     rounds_max : int
@@ -33,7 +31,6 @@ class SolveOptions:
     """
 
     nodes_max: int = 200_000
-    iterations_max: int = 20_000
     clique_nodes_max: int = 400_000
     rounds_max: int = 1
     seed: int = 0

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from planner.bounds import lower_bound
 from planner.problem import Problem, SolveStatus
-from planner.solvers import Solution, solve
+from planner.solvers import Solution, SolveOptions, solve
 from planner.units import align_up
 from planner.validator import validate
 from tests.oracles_solver import least_height, problems
@@ -103,7 +103,7 @@ def test_scaling_scales_the_optimum(problem: Problem, factor: int) -> None:
 @given(problems(n_max=40, size_max=1000))
 @settings(max_examples=60)
 def test_larger_problems_stay_valid_and_below_the_rounded_sum(problem: Problem) -> None:
-    found = solve(problem)
+    found = solve(problem, SolveOptions(nodes_max=1000))
     if found.assignment is None:
         assert problem.blocks or problem.pins
         return
@@ -113,4 +113,4 @@ def test_larger_problems_stay_valid_and_below_the_rounded_sum(problem: Problem) 
     if not problem.pins and not problem.blocks:
         largest = max(problem.alignments, default=1)
         assert height <= sum(align_up(size, largest) for size in problem.sizes)
-    assert solve(problem) == found
+    assert solve(problem, SolveOptions(nodes_max=1000)) == found

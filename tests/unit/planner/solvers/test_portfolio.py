@@ -1,11 +1,13 @@
+import random
 import subprocess
 import sys
 from dataclasses import replace
+from unittest.mock import MagicMock
 
 import pytest
 
 from planner.problem import Assignment, Bound, Problem, SolveStatus
-from planner.solvers import SolveOptions, solve
+from planner.solvers import SolveOptions, first_fit, solve
 from planner.validator import validate
 from tests.unit.planner.solvers.test_exhaustive import fixture
 
@@ -50,8 +52,6 @@ def test_without_search_the_gap_stays_open() -> None:
     assert (found.status, found.bound.lower_bound_bytes) == (SolveStatus.FEASIBLE, 4)
     unknown = solve(replace(RING, capacity_bytes=5), SolveOptions(rounds_max=0))
     assert (unknown.status, unknown.assignment) == (SolveStatus.UNKNOWN, None)
-    few = solve(RING, SolveOptions(nodes_max=1))
-    assert few.status is SolveStatus.FEASIBLE
 
 
 def test_a_capacity_below_the_bound_is_refused_with_proof() -> None:
@@ -102,6 +102,53 @@ def test_a_stop_at_any_call_leaves_a_valid_answer(calls: int) -> None:
     found = solve(RING, should_stop=should_stop)
     assert found.assignment is not None
     assert list(validate(RING, found.assignment)) == []
+
+
+def timeline(seed: int, n: int = 60) -> Problem:
+    draw = random.Random(seed)
+    lowers = [draw.randrange(20) for _ in range(n)]
+    return Problem(
+        sizes=tuple(draw.randint(1, 30) for _ in range(n)),
+        lifetimes=tuple((a, a + draw.randint(1, 12)) for a in lowers),
+    )
+
+
+@pytest.mark.parametrize("seed", [0, 2, 4])
+def test_a_line_is_searched_whole_and_in_kernels(seed: int) -> None:
+    problem = timeline(seed)
+    news: list[tuple[int | None, int]] = []
+    quick = solve(problem, SolveOptions(rounds_max=0))
+    found = solve(problem, report=lambda height, bound: news.append((height, bound)))
+    assert quick.assignment is not None
+    assert found.assignment is not None
+    assert list(validate(problem, found.assignment)) == []
+    assert (found.status, found.solver) == (SolveStatus.OPTIMAL, "ladder")
+    height = found.assignment.height_bytes(problem)
+    assert news[-1] == (height, found.bound.lower_bound_bytes)
+    assert height < quick.assignment.height_bytes(problem)
+
+
+def test_nodes_and_rounds_are_counted() -> None:
+    problem = timeline(0, 120)
+    once = solve(problem, SolveOptions(nodes_max=1))
+    assert once == solve(problem, SolveOptions(nodes_max=1))
+    twice = solve(problem, SolveOptions(nodes_max=1, rounds_max=2))
+    assert once.assignment is not None
+    assert twice.assignment is not None
+    assert twice.assignment.height_bytes(problem) <= once.assignment.height_bytes(problem)
+
+
+def test_without_a_first_assignment_the_search_finds_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Three times (5, 4, 4, 3, 2, 2) into two blocks of 10; one long life keeps them together.
+    monkeypatch.setattr(first_fit, "solve", MagicMock(return_value=None))
+    sizes = (1, *(5, 3, 2, 4, 4, 2) * 3)
+    lifetimes = ((0, 30), *((10 * (i // 6), 10 * (i // 6) + 9) for i in range(18)))
+    problem = Problem(sizes, lifetimes=lifetimes, blocks=(10, 10, 1))
+    quick = solve(problem, SolveOptions(rounds_max=0))
+    assert quick.status is SolveStatus.UNKNOWN
+    found = solve(problem)
+    assert found.assignment is not None
+    assert list(validate(problem, found.assignment)) == []
 
 
 def test_a_problem_that_needs_no_search_imports_no_heavy_library() -> None:
