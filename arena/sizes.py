@@ -11,7 +11,7 @@ from typing import Final, TypeAlias
 
 from arena.device.base import io_block_bytes
 from arena.formats import ModelFacts, read_model_facts
-from arena.sources import Readers, locate_model
+from arena.sources import ONNX_SUFFIX, Readers, locate_model
 from planner.errors import DecodeError, SpecError
 from planner.fleet import FleetSpec, ModelSpec
 from planner.model import ModelId, ModelSize
@@ -89,13 +89,19 @@ def measure_models(
 
 
 def read_facts(path: Path, *, progress: Progress | None = None) -> ModelFacts:
-    """Return the facts of a model file.
+    """Return the facts of a model file; of an ONNX file those of its compiled form, from the cache.
 
     Raises
     ------
     DecodeError
         It cannot be read, or is damaged (`FormatError`).
+    SpecError
+        An ONNX file leaves axes of its inputs open: only a fleet or `arena compile` can fix them.
     """
+    if path.suffix.lower() == ONNX_SUFFIX:
+        from arena.device.cpu.compile import onnx_facts
+
+        return onnx_facts(path)
     try:
         return read_model_facts(path, progress=progress)
     except OSError as error:

@@ -11,6 +11,7 @@ from arena.cli.advise import advise
 from arena.cli.check import check
 from arena.cli.devices import devices
 from arena.cli.diff import diff
+from arena.cli.compile import compile_onnx
 from arena.cli.doctor import doctor
 from arena.cli.export import export
 from arena.cli.inspect import inspect
@@ -53,6 +54,7 @@ for command in (
     doctor,
 ):
     app.command()(command)
+app.command("compile")(compile_onnx)  # `compile` itself is a built-in function
 
 
 @app.callback()

@@ -1,0 +1,86 @@
+"""`arena compile`: an ONNX file becomes a file for the CPU device, as ATC makes .om files."""
+
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from arena.cli.arguments import JsonFlag
+from arena.cli.output import emit_json
+from planner.errors import UsageError
+
+__all__ = ["compile_onnx"]
+
+
+def compile_onnx(
+    source: Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="A model in one file.")],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="MODEL.arena", help="The file to write.")
+    ],
+    shapes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--shape",
+            metavar="NAME=1,3,320,320",
+            help="Axes of an input that the file leaves open; once for each such input.",
+        ),
+    ] = None,
+    as_json: JsonFlag = False,
+) -> int:
+    """Compile an ONNX model for the CPU device: fix shapes, optimise, trace and place memory.
+
+    The file fits this version of ONNX Runtime and this kind of machine. A fleet file may also name
+    the .onnx file itself: it is then compiled once, into a cache.
+    """
+    from arena.device.cpu.compile import compile_model
+    from planner.units import format_bytes
+
+    started = time.perf_counter()
+    model = compile_model(source, output, _parse_shapes(shapes or ()))
+    seconds = round(time.perf_counter() - started, 6)
+    if as_json:
+        emit_json(
+            {
+                "file": str(output),
+                "work_bytes": model.work_bytes,
+                "weight_bytes": model.weight_bytes,
+                "lower_bound_bytes": model.lower_bound_bytes,
+                "inputs": [_tensor(t.name, t.dtype, t.shape) for t in model.inputs],
+                "outputs": [_tensor(t.name, t.dtype, t.shape) for t in model.outputs],
+                "runtime": model.compiled_for.runtime,
+                "machine": model.compiled_for.machine,
+                "seconds": seconds,
+            }
+        )
+        return 0
+    sys.stdout.write(
+        f"{output}: for {model.compiled_for}\n"
+        f"  work     {format_bytes(model.work_bytes)} ({model.work_bytes} bytes; lower bound "
+        f"{model.lower_bound_bytes})\n"
+        f"  weights  {format_bytes(model.weight_bytes)} ({model.weight_bytes} bytes)\n"
+    )
+    for what, tensors in (("input", model.inputs), ("output", model.outputs)):
+        for tensor in tensors:
+            sys.stdout.write(f"  {what:<8} {tensor.name} {tensor.dtype} {list(tensor.shape)}\n")
+    return 0
+
+
+def _tensor(name: str, dtype: str, shape: Sequence[int]) -> dict[str, object]:
+    return {"name": name, "dtype": dtype, "shape": list(shape)}
+
+
+def _parse_shapes(texts: Sequence[str]) -> dict[str, tuple[int, ...]]:
+    """Return input name -> axes; names may hold an equals sign, axes cannot."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for text in texts:
+        name, equals, axes = text.rpartition("=")
+        words = [word.strip() for word in axes.split(",")]
+        if not (name and equals and all(word.isascii() and word.isdigit() for word in words)):
+            raise UsageError(f"--shape {text!r}: expected NAME=1,3,320,320 with axes >= 0")
+        if name in shapes:
+            raise UsageError(f"--shape {text!r}: input {name!r} was given twice")
+        shapes[name] = tuple(map(int, words))
+    return shapes
