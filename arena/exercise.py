@@ -25,7 +25,7 @@ from planner.errors import UsageError
 from planner.fleet import PipelineSpec, channel_name, instance_id
 from planner.model import InstanceId, TensorSpec
 
-__all__ = ["Outcome", "exercise", "seeded_inputs"]
+__all__ = ["Outcome", "Outputs", "execute_once", "exercise", "seeded_inputs"]
 
 INPUTS_EACH: Final = 3
 """Different inputs of each instance: enough that a stale output is noticed."""
@@ -179,14 +179,15 @@ def _cases_of(fleet: Fleet, item: LoadedInstance) -> list[_Case]:
     cases = []
     for seed in range(INPUTS_EACH):
         inputs = seeded_inputs(visible, seed)
-        outputs = _execute(fleet.device, item, list(inputs.values()), stream)
+        outputs = execute_once(fleet.device, item, list(inputs.values()), stream)
         cases.append(_Case(inputs, outputs))
     return cases
 
 
-def _execute(
+def execute_once(
     device: Device, item: LoadedInstance, arguments: Sequence[Argument], stream: StreamId
 ) -> Outputs:
+    """Execute one instance and return the bytes of its outputs."""
     wanted = [None] * len(item.description.outputs)
     launch = device.launch(item.handle, arguments, wanted, stream)
     return tuple(bytes(data) for data in device.finish(launch) if data is not None)
@@ -220,7 +221,7 @@ def _unguarded(
         item = fleet.runner.loaded.instances[instance]
         try:
             with handles[instance]:
-                outputs = _execute(device, item, list(case.inputs.values()), stream)
+                outputs = execute_once(device, item, list(case.inputs.values()), stream)
         except DeviceError:
             outputs = ()
         mismatches += outputs != case.outputs

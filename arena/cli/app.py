@@ -9,9 +9,9 @@ import typer
 
 from arena.cli.advise import advise
 from arena.cli.check import check
+from arena.cli.compile import compile_onnx
 from arena.cli.devices import devices
 from arena.cli.diff import diff
-from arena.cli.compile import compile_onnx
 from arena.cli.doctor import doctor
 from arena.cli.export import export
 from arena.cli.inspect import inspect
@@ -21,6 +21,7 @@ from arena.cli.report import report
 from arena.cli.run import run
 from arena.cli.schema import schema
 from arena.cli.solve import solve
+from arena.cli.verify import verify
 from arena.errors import DeviceError
 from planner.errors import ArenaError
 
@@ -45,6 +46,7 @@ for command in (
     plan,
     check,
     run,
+    verify,
     solve,
     report,
     diff,

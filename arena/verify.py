@@ -1,0 +1,305 @@
+"""Proof by execution that sharing changes no bit: what `arena verify` does.
+
+    alone      each instance, before anything else ran: the reference, per input
+    poisoned   again after its work memory was filled with 0x00, 0xFF and a random pattern
+    after      again directly after each instance whose work memory it shares
+    beside     again while each instance that the plan keeps apart from it executes on another lane
+    control    a plan that overlaps on purpose must be noticed (`negative_control`)
+
+Every comparison is bit for bit. The first three show that no model expects to find anything in its
+work memory; the fourth that regions which look apart are apart, scratch and all.
+"""
+
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
+from pathlib import Path
+from typing import Final
+
+from arena.device.base import Device, DeviceRange
+from arena.exercise import Outputs, execute_once, seeded_inputs
+from arena.loader import LoadedInstance
+from arena.negative_control import control_detected
+from arena.session import Fleet, OpenedPlan, default_device, load_opened
+from planner.errors import UsageError
+from planner.model import InstanceId, ModelId, TensorSpec
+from planner.units import align_up
+
+__all__ = ["Verdict", "npy_name", "verify"]
+
+SEEDS: Final = 2
+"""Inputs of each model where the user gives none."""
+PATCHES: Final = 256
+"""Pieces of a work buffer that a random pattern fills with a value of their own."""
+ROUNDS: Final = 3
+"""How often a pair executes side by side."""
+
+
+@dataclass(slots=True)
+class Verdict:
+    """What was compared, and what differed.
+
+    Attributes
+    ----------
+    models, instances : int
+        That were executed.
+    checks, mismatches : int
+        Outputs compared with the reference, and those that differed.
+    failures : list of str
+        What differed, in words; the first few.
+    control_detected : bool
+        Whether a plan that overlaps on purpose was noticed.
+    device : str
+    """
+
+    models: int = 0
+    instances: int = 0
+    checks: int = 0
+    mismatches: int = 0
+    failures: list[str] = field(default_factory=list)
+    control_detected: bool = False
+    device: str = ""
+
+    def note(self, found: Outputs, wanted: Outputs, what: str) -> None:
+        """Count one comparison."""
+        self.checks += 1
+        if found != wanted:
+            self.mismatches += 1
+            if len(self.failures) < 20:
+                self.failures.append(what)
+
+    @property
+    def is_safe(self) -> bool:
+        """Whether all was equal, and the control shows that this means something."""
+        return self.mismatches == 0 and self.control_detected
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """One input of one instance, in the order of its visible tensors, and what it gives alone."""
+
+    inputs: Sequence[bytes]
+    outputs: Outputs
+
+
+def verify(
+    opened: OpenedPlan,
+    *,
+    device: str | None = None,
+    inputs: Path | None = None,
+    progress: Callable[[int, int], None] = lambda _done, _total: None,
+) -> Verdict:
+    """Execute every instance of a plan alone, poisoned, after and beside the others.
+
+    Parameters
+    ----------
+    opened : OpenedPlan
+    device : str or None
+        Name; None: what the models are for.
+    inputs : Path or None
+        Folder of MODEL.INPUT.npy files (`npy_name`); models without files get seeded inputs.
+    progress : callable
+        Called with (stages done, stages in all).
+
+    Raises
+    ------
+    UsageError
+        A file of `inputs` belongs to no input, or does not fit it. Caused by the caller.
+    DeviceError
+        The device failed, or the negative control could not begin.
+    """
+    name = device or default_device(opened.plan.fleet)
+    verdict = Verdict(device=name)
+    with load_opened(opened, device=name) as fleet:
+        items = list(fleet.runner.loaded.instances.values())
+        values = _inputs_of(items, inputs)
+        verdict.models = len(values)
+        verdict.instances = len(items)
+        cases = {item.instance.id: _alone(fleet, item, values) for item in items}
+        stages = [*_poisonings(fleet, items), *_pairs(fleet, items)]
+        for done, stage in enumerate(stages):
+            progress(done, len(stages) + 1)
+            stage(cases, verdict)
+    verdict.control_detected = control_detected(
+        opened, name, {model: sets[0] for model, sets in values.items()}
+    )
+    progress(len(stages) + 1, len(stages) + 1)
+    return verdict
+
+
+_Cases = Mapping[InstanceId, Sequence[_Case]]
+_Stage = Callable[[_Cases, Verdict], None]
+
+
+def _alone(
+    fleet: Fleet, item: LoadedInstance, values: Mapping[ModelId, Sequence[Sequence[bytes]]]
+) -> list[_Case]:
+    return [_Case(own, _run(fleet, item, own)) for own in values[item.instance.model]]
+
+
+def _run(fleet: Fleet, item: LoadedInstance, inputs: Sequence[bytes]) -> Outputs:
+    return execute_once(fleet.device, item, inputs, fleet.runner.streams[item.instance.lane])
+
+
+# ---- what is done to the memory
+
+
+def _poisonings(fleet: Fleet, items: Sequence[LoadedInstance]) -> Iterator[_Stage]:
+    for item in items:
+        work = fleet.runner.loaded.arena.work_of(item.instance)
+        if work is not None:
+            yield _poisoned(fleet, item, work)
+
+
+def _poisoned(fleet: Fleet, item: LoadedInstance, work: DeviceRange) -> _Stage:
+    def stage(cases: _Cases, verdict: Verdict) -> None:
+        patterns: tuple[tuple[str, Callable[[], None]], ...] = (
+            ("0x00", lambda: fleet.device.fill(work, 0x00)),
+            ("0xFF", lambda: fleet.device.fill(work, 0xFF)),
+            ("random bytes", lambda: _fill_randomly(fleet.device, work)),
+        )
+        for number, case in enumerate(cases[item.instance.id]):
+            for name, poison in patterns:
+                poison()
+                what = f"{item.instance.id} on input {number}, its work memory filled with {name}"
+                verdict.note(_run(fleet, item, case.inputs), case.outputs, what)
+
+    return stage
+
+
+def _fill_randomly(device: Device, work: DeviceRange) -> None:
+    """Fill pieces of work memory with values of their own; the port fills one value at a time."""
+    values = random.Random(work.size_bytes)
+    size = align_up(max(1, work.size_bytes // PATCHES), 512)
+    end = work.pointer + work.size_bytes
+    for pointer in range(work.pointer, end, size):
+        device.fill(DeviceRange(pointer, min(size, end - pointer)), values.randrange(256))
+
+
+def _pairs(fleet: Fleet, items: Sequence[LoadedInstance]) -> Iterator[_Stage]:
+    for first, second in combinations(items, 2):
+        if _overlap(fleet, first, second):
+            yield _after(fleet, first, second)
+            yield _after(fleet, second, first)
+        elif first.instance.lane != second.instance.lane:
+            yield _beside(fleet, first, second)
+
+
+def _overlap(fleet: Fleet, first: LoadedInstance, second: LoadedInstance) -> bool:
+    one, other = (fleet.runner.loaded.arena.work_of(item.instance) for item in (first, second))
+    return (
+        one is not None
+        and other is not None
+        and max(one.pointer, other.pointer)
+        < min(one.pointer + one.size_bytes, other.pointer + other.size_bytes)
+    )
+
+
+def _after(fleet: Fleet, sharer: LoadedInstance, item: LoadedInstance) -> _Stage:
+    def stage(cases: _Cases, verdict: Verdict) -> None:
+        for number, case in enumerate(cases[item.instance.id]):
+            _run(fleet, sharer, cases[sharer.instance.id][0].inputs)
+            what = f"{item.instance.id} on input {number}, after {sharer.instance.id}"
+            verdict.note(_run(fleet, item, case.inputs), case.outputs, what)
+
+    return stage
+
+
+def _beside(fleet: Fleet, first: LoadedInstance, second: LoadedInstance) -> _Stage:
+    """Execute two instances at the same time, each on its lane's stream."""
+
+    def stage(cases: _Cases, verdict: Verdict) -> None:
+        pair = (first, second)
+        for number in range(ROUNDS):
+            chosen = [cases[i.instance.id][number % len(cases[i.instance.id])] for i in pair]
+            launches = [
+                fleet.device.launch(
+                    item.handle,
+                    case.inputs,
+                    [None] * len(item.description.outputs),
+                    fleet.runner.streams[item.instance.lane],
+                )
+                for item, case in zip(pair, chosen, strict=True)
+            ]
+            for item, case, launch in zip(pair, chosen, launches, strict=True):
+                outputs = tuple(bytes(d) for d in fleet.device.finish(launch) if d is not None)
+                other = second if item is first else first
+                what = f"{item.instance.id}, beside {other.instance.id}"
+                verdict.note(outputs, case.outputs, what)
+
+    return stage
+
+
+# ---- inputs
+
+
+def npy_name(model: str, tensor: str) -> str:
+    """Return the name of the file that holds an input.
+
+    Examples
+    --------
+    >>> npy_name("detector", "images:0")
+    'detector.images:0.npy'
+    >>> npy_name("encoder", "net/x")
+    'encoder.net_x.npy'
+    """
+    return f"{model}.{tensor}.npy".replace("/", "_")
+
+
+def _inputs_of(
+    items: Sequence[LoadedInstance], folder: Path | None
+) -> dict[ModelId, list[list[bytes]]]:
+    """Return model -> its inputs, each in the order of the visible tensors."""
+    tensors = {item.instance.model: item.description.visible_inputs for item in items}
+    found = {} if folder is None else _read_folder(folder, tensors)
+    inputs = {}
+    for model, specs in tensors.items():
+        own = found.get(model, {})
+        seeds = range(1 if own else SEEDS)
+        inputs[model] = [
+            [own.get(name, value) for name, value in seeded_inputs(specs, seed).items()]
+            for seed in seeds
+        ]
+    return inputs
+
+
+def _read_folder(
+    folder: Path, tensors: Mapping[ModelId, Sequence[TensorSpec]]
+) -> dict[ModelId, dict[str, bytes]]:
+    known = {
+        npy_name(model, spec.name): (model, spec)
+        for model, specs in tensors.items()
+        for spec in specs
+    }
+    files = sorted(folder.glob("*.npy"))
+    if not files:
+        raise UsageError(f"{folder}: found no .npy file, expected {', '.join(known)}")
+    found: dict[ModelId, dict[str, bytes]] = {}
+    for path in files:
+        if path.name not in known:
+            raise UsageError(f"{path}: belongs to no input, expected {', '.join(known)}")
+        model, spec = known[path.name]
+        found.setdefault(model, {})[spec.name] = _read_array(path, spec)
+    return found
+
+
+def _read_array(path: Path, spec: TensorSpec) -> bytes:
+    import numpy as np
+
+    try:
+        array = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise UsageError(f"{path}: cannot be read as an array: {error}") from None
+    fixed = bool(spec.shape) and min(spec.shape) >= 0
+    if (
+        array.nbytes != spec.size_bytes
+        or (spec.dtype != "bytes" and array.dtype != np.dtype(spec.dtype))
+        or (fixed and array.shape != spec.shape)
+    ):
+        raise UsageError(
+            f"{path}: found {array.dtype} {list(array.shape)}, expected {spec.dtype} "
+            f"{list(spec.shape)} of {spec.size_bytes} bytes"
+        )
+    data: bytes = np.ascontiguousarray(array).tobytes()
+    return data
