@@ -10,6 +10,7 @@ import typer
 from arena.cli.advise import advise
 from arena.cli.check import check
 from arena.cli.compile import compile_onnx
+from arena.cli.demo import demo
 from arena.cli.devices import devices
 from arena.cli.diff import diff
 from arena.cli.doctor import doctor
@@ -22,7 +23,7 @@ from arena.cli.run import run
 from arena.cli.schema import schema
 from arena.cli.solve import solve
 from arena.cli.verify import verify
-from arena.errors import DeviceError
+from arena.errors import DeviceError, FetchError
 from planner.errors import ArenaError
 
 __all__ = ["invoke"]
@@ -54,6 +55,7 @@ for command in (
     devices,
     schema,
     doctor,
+    demo,
 ):
     app.command()(command)
 app.command("compile")(compile_onnx)  # `compile` itself is a built-in function
@@ -93,7 +95,7 @@ def invoke(arguments: Sequence[str]) -> int:
         if debug:
             raise
         emit_error(error, message=str(error), as_json=as_json)
-        return 3 if isinstance(error, DeviceError) else 2
+        return 3 if isinstance(error, DeviceError | FetchError) else 2
     except Exception as error:
         if debug:
             raise
