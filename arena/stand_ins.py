@@ -1,7 +1,7 @@
 """What an application can run on in the place of a loaded fleet, to compare its memory.
 
 `PlainFleet` has a session of ONNX Runtime, with the runtime's defaults, for each pipeline, channel
-and model, as an application without sharing has. `HollowFleet` answers with zeros at once: what is
+and model, as an application without sharing has. `HollowFleet` answers with ones at once: what is
 left is the application's own.
 """
 
@@ -65,7 +65,7 @@ class _PlainFrame:
 
 
 class HollowFleet:
-    """A fleet whose steps return zeros of the right types and shapes."""
+    """A fleet whose steps return ones of the right types and shapes."""
 
     def __init__(self, plan: Plan) -> None:
         self._outputs = {
@@ -80,7 +80,7 @@ class HollowFleet:
         yield self
 
     def run(self, step: str, _inputs: object) -> dict[str, Any]:
-        """Return output name -> zeros."""
+        """Return output name -> ones."""
         import numpy as np
 
-        return {spec.name: np.zeros(spec.shape, spec.dtype) for spec in self._outputs[step]}
+        return {spec.name: np.ones(spec.shape, spec.dtype) for spec in self._outputs[step]}

@@ -7,7 +7,7 @@ from typing import Any
 import onnx
 import pytest
 
-from arena.cli import run
+from arena.cli import execute
 from arena.formats.arena_file import read_model
 from tests.networks import convolutions
 
@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def arena(capsys: pytest.CaptureFixture[str], *words: str | Path, code: int = 0) -> dict[str, Any]:
-    found = run([*map(str, words), "--json"])
+    found = execute([*map(str, words), "--json"])
     out, err = capsys.readouterr()
     assert found == code, (found, out, err)
     value = json.loads(out)
@@ -58,7 +58,7 @@ def test_compile_tells_what_it_wrote(source: Path, capsys: pytest.CaptureFixture
 
 def test_the_text_names_sizes_and_tensors(source: Path, capsys: pytest.CaptureFixture[str]) -> None:
     target = source.with_suffix(".arena")
-    assert run(["compile", str(source), "-o", str(target)]) == 0
+    assert execute(["compile", str(source), "-o", str(target)]) == 0
     out, _ = capsys.readouterr()
     assert str(read_model(target).work_bytes) in out
     assert "input    x float32" in out

@@ -12,9 +12,9 @@ import onnx
 import pytest
 
 from arena import negative_control
-from arena.cli import run
+from arena.cli import execute
 from arena.device import open_device
-from arena.device.adaptor import Adaptor
+from arena.device.adaptors.adaptor import Adaptor
 from arena.device.base import Device, DeviceRange, Launch
 from arena.errors import DeviceError
 from arena.exercise import seeded_inputs
@@ -42,7 +42,7 @@ pipelines:
 
 
 def arena(capsys: pytest.CaptureFixture[str], *words: str | Path, code: int = 0) -> dict[str, Any]:
-    found = run([*map(str, words), "--json"])
+    found = execute([*map(str, words), "--json"])
     out, err = capsys.readouterr()
     assert found == code, (found, out, err)
     value = json.loads(out)
@@ -93,7 +93,7 @@ def test_a_plan_file_and_text(
 ) -> None:
     plan = tmp_path / "plan.json"
     arena(capsys, "plan", twin_fleet, "-o", plan)
-    assert run(["verify", str(plan), "--device", "twin"]) == 0
+    assert execute(["verify", str(plan), "--device", "twin"]) == 0
     out, _ = capsys.readouterr()
     assert "34 outputs compared, 0 differ" in out
     assert "overlap on purpose: noticed" in out
@@ -125,7 +125,7 @@ def test_what_depends_on_old_bytes_is_found(
     verdict = arena(capsys, "verify", twin_fleet, code=1)
     assert verdict["mismatches"] == 6
     assert all("filled with 0xFF" in failure for failure in verdict["failures"])
-    assert run(["verify", str(twin_fleet)]) == 1
+    assert execute(["verify", str(twin_fleet)]) == 1
     assert "differs: detector@vision on input 0" in capsys.readouterr()[0]
 
 
