@@ -11,7 +11,7 @@ from arena.cli import execute
 from planner.units import MiB
 from tests.fleets import write_fleet
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "street-corner.yaml"
+EXAMPLE = Path(__file__).parents[2] / "docs" / "fleets" / "street-corner.yaml"
 
 
 @pytest.fixture
