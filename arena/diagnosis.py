@@ -1,16 +1,21 @@
 """What this machine offers: interpreter, packages, devices, and why a device is not there."""
 
+import os
 import platform
+import re
 import sys
+from collections.abc import Mapping
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 from arena.device import DEVICES, open_device
+from arena.device.acl import AclDevice
 from arena.errors import DeviceError
 from planner.errors import ArenaError
 from planner.units import format_bytes
 
-__all__ = ["diagnose"]
+__all__ = ["ascend_software", "diagnose"]
 
 PACKAGES = (
     "npu-arena",
@@ -22,7 +27,12 @@ PACKAGES = (
     "ortools",
     "onnxruntime",
     "onnx",
+    "Pillow",
+    "scipy",
 )
+
+CANN_INFOS = ("*/ascend_toolkit_install.info", "runtime/version.info", "compiler/version.info")
+"""Where an installed CANN tells its version, by kind of package."""
 
 
 def diagnose() -> dict[str, Any]:
@@ -33,6 +43,7 @@ def diagnose() -> dict[str, Any]:
         "system": f"{platform.system()} {platform.release()}",
         "executable": sys.executable,
         "packages": [{"package": name, "version": _version(name)} for name in PACKAGES],
+        "ascend": ascend_software(),
         "devices": [_device(name) for name in DEVICES],
     }
 
@@ -49,6 +60,7 @@ def _device(name: str) -> dict[str, Any]:
         device = open_device(name)
         try:
             memory = device.memory_info()
+            properties = device.properties() if isinstance(device, AclDevice) else {}
         finally:
             device.close()
     except (ArenaError, DeviceError) as error:
@@ -59,4 +71,60 @@ def _device(name: str) -> dict[str, Any]:
         "detail": f"{format_bytes(memory.free_bytes)} free of {format_bytes(memory.total_bytes)}",
         "free_bytes": memory.free_bytes,
         "total_bytes": memory.total_bytes,
+        **properties,
     }
+
+
+def ascend_software(
+    root: Path = Path("/usr/local/Ascend"),
+    environment: Mapping[str, str] = os.environ,
+    devices: Path = Path("/dev"),
+) -> dict[str, Any]:
+    """Return which of the vendor's software and device files are here.
+
+    Parameters
+    ----------
+    root : Path
+        Where the vendor installs by default.
+    environment : mapping of str to str
+        ``ASCEND_TOOLKIT_HOME`` names another place; ``ASCEND_RT_VISIBLE_DEVICES`` narrows devices.
+    devices : Path
+        Folder of device files.
+
+    Returns
+    -------
+    dict
+        ``cann_version`` and ``driver_version`` (None: not found), ``device_files`` (names),
+        ``visible`` (None: no limit is set), and ``missing``: what to do about what is not there.
+    """
+    homes = [root / "ascend-toolkit" / "latest", root / "nnrt" / "latest"]
+    if home := environment.get("ASCEND_TOOLKIT_HOME"):
+        homes.insert(0, Path(home))
+    infos = [info for home in homes for part in CANN_INFOS for info in sorted(home.glob(part))]
+    cann = next(filter(None, map(_version_in, infos)), None)
+    driver = _version_in(root / "driver" / "version.info")
+    files = sorted(path.name for path in devices.glob("davinci[0-9]*"))
+    missing = []
+    if not files:
+        missing.append("no device files davinci*: no NPU, or not passed into this container")
+    if driver is None:
+        missing.append(f"no driver in {root / 'driver'}: install the NPU driver, or mount it")
+    if cann is None:
+        missing.append("no CANN: install it and source its set_env.sh")
+    return {
+        "cann_version": cann,
+        "driver_version": driver,
+        "device_files": files,
+        "visible": environment.get("ASCEND_RT_VISIBLE_DEVICES"),
+        "missing": missing,
+    }
+
+
+def _version_in(path: Path) -> str | None:
+    """Return the version that one of the vendor's info files tells; None: no such file or line."""
+    try:
+        text = path.read_text(errors="replace")
+    except OSError:
+        return None
+    found = re.search(r"^\s*version\s*=\s*(\S+)", text, re.IGNORECASE | re.MULTILINE)
+    return found[1] if found else None

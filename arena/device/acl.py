@@ -24,6 +24,7 @@ from arena.device.acl_io import InstanceIo
 from arena.device.acl_load import load_model
 from arena.device.acl_memory import AclMemory
 from arena.device.acl_models import LoadedModel, describe_model, located
+from arena.device.acl_properties import read_properties
 from arena.device.acl_streams import AclLaunch, AclStreams
 from arena.device.base import (
     Argument,
@@ -165,6 +166,11 @@ class AclDevice:
         """Return the chip's name, such as ``Ascend310P3``; empty where the device does not say."""
         with self._entered():
             return str(self._calls.plain("get_soc_name") or "")
+
+    def properties(self) -> dict[str, object]:
+        """Return what the device tells about itself; see `read_properties`."""
+        with self._entered():
+            return read_properties(self._calls, self._memory)
 
     def device_count(self) -> int:
         """Return how many devices this process sees."""

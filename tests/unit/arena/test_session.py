@@ -297,7 +297,7 @@ def test_a_plan_has_its_limit_inside(tmp_path: Path) -> None:
     planned = open_plan_or_fleet(write_fleet(tmp_path / "street"))
     target = tmp_path / "plan.json"
     write_plan(planned.plan, target, base=planned.base)
-    with pytest.raises(UsageError, match="plan again with --memory"):
+    with pytest.raises(UsageError, match="its limit is part of it"):
         open_plan_or_fleet(target, memory_bytes=1)
 
 

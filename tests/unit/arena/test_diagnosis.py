@@ -1,0 +1,81 @@
+"""What this machine has, and why not the rest."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from arena.cli import execute
+from arena.device.twin import MemoryKind, RunMode, Twin, TwinConfig
+from arena.diagnosis import ascend_software, diagnose
+from planner.units import MiB
+
+
+def test_a_device_tells_about_itself(capsys: pytest.CaptureFixture[str]) -> None:
+    config = TwinConfig(
+        memory_bytes=512 * MiB,
+        n_devices=3,
+        memory_kind=MemoryKind.HBM,
+        streams_max=77,
+        run_mode=RunMode.DEVICE,
+        soc="Ascend310P3",
+    )
+    with Twin(config).installed():
+        found = {row["device"]: row for row in diagnose()["devices"]}["acl"]
+        assert execute(["doctor"]) == 0
+    assert found["available"]
+    assert found["soc"] == "Ascend310P3"
+    assert found["run_mode"] == "device"
+    assert found["visible_devices"] == 3
+    assert 0 < found["streams_free"] <= 77
+    assert found["acl_version"] == "1.0.0"
+    assert found["memory"]["hbm"]["total_bytes"] == 512 * MiB == found["total_bytes"]
+    assert "ddr" not in found["memory"]
+    out, _ = capsys.readouterr()
+    assert "soc Ascend310P3" in " ".join(out.split())
+
+
+def test_a_binding_that_lacks_calls_tells_the_rest() -> None:
+    twin = Twin(TwinConfig(memory_bytes=64 * MiB))
+    del twin.acl.rt.get_stream_available_num
+    del twin.acl.get_version
+    with twin.installed():
+        found = {row["device"]: row for row in diagnose()["devices"]}["acl"]
+    assert found["available"]
+    assert found["visible_devices"] == 1
+    assert found.keys().isdisjoint({"streams_free", "acl_version", "soc"})
+
+
+@pytest.mark.skipif("acl" in sys.modules, reason="pyACL is installed here")
+def test_a_device_that_is_not_there_says_why() -> None:
+    found = {row["device"]: row for row in diagnose()["devices"]}["acl"]
+    assert not found["available"]
+    assert "install CANN" in found["detail"]
+
+
+def test_software_is_found_by_its_files(tmp_path: Path) -> None:
+    driver = tmp_path / "driver" / "version.info"
+    driver.parent.mkdir()
+    driver.write_text("Version=24.1.rc2\nascendhal_version=7.35.19\n")
+    home = tmp_path / "elsewhere"
+    info = home / "aarch64-linux" / "ascend_toolkit_install.info"
+    info.parent.mkdir(parents=True)
+    info.write_text("package_name=Ascend-cann-toolkit\nversion=8.0.RC2\narch=aarch64\n")
+    (tmp_path / "davinci0").touch()
+    (tmp_path / "davinci_manager").touch()
+    environment = {"ASCEND_TOOLKIT_HOME": str(home), "ASCEND_RT_VISIBLE_DEVICES": "0"}
+    assert ascend_software(tmp_path, environment, tmp_path) == {
+        "cann_version": "8.0.RC2",
+        "driver_version": "24.1.rc2",
+        "device_files": ["davinci0"],
+        "visible": "0",
+        "missing": [],
+    }
+
+
+def test_each_missing_part_has_a_way_out(tmp_path: Path) -> None:
+    (tmp_path / "driver").mkdir()
+    (tmp_path / "driver" / "version.info").write_text("no such line\n")
+    found = ascend_software(tmp_path, {}, tmp_path)
+    assert (found["cann_version"], found["driver_version"], found["visible"]) == (None, None, None)
+    assert [reason.split()[1] for reason in found["missing"]] == ["device", "driver", "CANN:"]
