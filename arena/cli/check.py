@@ -25,14 +25,16 @@ def check(
     Exits 0 when the plan is valid and, with --against, every model file is the one that it was made
     of; 1 when not; 2 when the file is no plan at all.
     """
-    from arena.session import judge_file
+    from arena.comparison import compare_files
+    from arena.session import judge_file, open_plan
 
     violations = judge_file(plan_file)
     figures: dict[str, Any] = {"valid": not violations, "violations": violations}
     stale = 0
     if against is not None:
-        files = [] if violations else _files(plan_file, against)
-        stale = sum(1 for file in files if file["state"] in ("changed", "missing"))
+        matches = () if violations else compare_files(open_plan(plan_file).plan, against)
+        stale = sum(match.is_stale for match in matches)
+        files = [{"model": m.model, "file": m.file, "state": m.state.value} for m in matches]
         figures |= {"files": files, "stale": stale}
     if as_json:
         emit_json(figures)
@@ -45,13 +47,3 @@ def check(
         stale_words = f", {stale} model files do not match" if stale else ""
         sys.stdout.write(f"{plan_file}: {verdict}{stale_words}\n")
     return 1 if violations or stale else 0
-
-
-def _files(plan_file: Path, folder: Path) -> list[dict[str, str]]:
-    from arena.comparison import compare_files
-    from arena.session import open_plan
-
-    return [
-        {"model": match.model, "file": match.file, "state": match.state.value}
-        for match in compare_files(open_plan(plan_file).plan, folder)
-    ]

@@ -26,6 +26,9 @@ def report(
     svg: Annotated[
         Path | None, typer.Option("--svg", metavar="FILE", help="Write the arena as a picture.")
     ] = None,
+    html: Annotated[
+        Path | None, typer.Option("--html", metavar="FILE", help="Write one offline page.")
+    ] = None,
     as_json: JsonFlag = False,
 ) -> int:
     """Report where the bytes go, what sharing saves, what sets the height, and what would fit."""
@@ -51,6 +54,11 @@ def report(
         write_atomically(csv, instances_csv(planned.plan).encode())
     if svg is not None:
         write_atomically(svg, arena_svg(planned.plan).encode())
+    if html is not None:
+        from planner.capacity import what_if
+        from planner.report.html import capacity_html
+
+        write_atomically(html, capacity_html(capacity, what_if(planned.plan)).encode())
     if as_json:
         emit_json({**capacity_figures(capacity), "warnings": list(planned.warnings)})
     else:

@@ -4,6 +4,7 @@
     duplicates   what sharing weights by content saves, and could save
     levers       what sets the height, what shrinking or moving each instance frees
     growth       how many channels fit
+    what_if      what other numbers of channels would need
     devices      which devices of a catalogue fit
 
 Values in, values out; how they are shown is `report`'s matter.
@@ -26,6 +27,7 @@ from planner.capacity.growth import (
     with_channels,
 )
 from planner.capacity.levers import Lever, LeverOptions, levers
+from planner.capacity.what_if import WhatIf, WhatIfOptions, what_if
 from planner.plan import Plan
 from planner.strategies import Strategy, strategies
 
@@ -43,6 +45,8 @@ __all__ = [
     "Lever",
     "LeverOptions",
     "Share",
+    "WhatIf",
+    "WhatIfOptions",
     "account_bytes",
     "bytes_by_kind",
     "capacity_of",
@@ -53,6 +57,7 @@ __all__ = [
     "needed_with",
     "shares",
     "together_fit",
+    "what_if",
     "with_channels",
 ]
 

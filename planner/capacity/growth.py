@@ -26,6 +26,7 @@ __all__ = [
     "GrowthStatus",
     "channels_fit",
     "needed_with",
+    "shares_instances",
     "together_fit",
     "with_channels",
 ]
@@ -128,7 +129,7 @@ def together_fit(plan: Plan, options: GrowthOptions = GrowthOptions()) -> Channe
     widest = max(pipeline.channels // unit for pipeline in pipelines)
     executions = sum(item.channels // unit * _executions(item) for item in pipelines)
     most = min(options.channels_max // widest, EXECUTIONS_MAX // executions)
-    templated = any(_has_template(pipeline) for pipeline in pipelines)
+    templated = not all(shares_instances(pipeline) for pipeline in pipelines)
     asking = _Asking(plan, scaled, unit, _Budget(options))
     largest, status = _search(asking, most, templated=templated)
     return ChannelsFit("", unit, largest, status)
@@ -149,10 +150,10 @@ def needed_with(plan: Plan, fleet: FleetSpec) -> int:
     return plan_variant(plan, fleet).needed_bytes
 
 
-def _has_template(pipeline: PipelineSpec) -> bool:
-    """Tell whether channels of a pipeline differ in their lanes or locks."""
+def shares_instances(pipeline: PipelineSpec) -> bool:
+    """Tell whether all channels of a pipeline have the same lanes and locks."""
     names = (name for step in pipeline.steps for name in (step.lane, *step.locks))
-    return any(CHANNEL_PLACEHOLDER in name for name in names)
+    return all(CHANNEL_PLACEHOLDER not in name for name in names)
 
 
 def _executions(pipeline: PipelineSpec) -> int:
@@ -168,7 +169,7 @@ def _of_pipeline(plan: Plan, pipeline: PipelineSpec, budget: _Budget) -> Channel
     room = EXECUTIONS_MAX - others + pipeline.channels * _executions(pipeline)
     most = min(budget.options.channels_max, room // _executions(pipeline))
     asking = _Asking(plan, counted, pipeline.channels, budget)
-    largest, status = _search(asking, most, templated=_has_template(pipeline))
+    largest, status = _search(asking, most, templated=not shares_instances(pipeline))
     return ChannelsFit(pipeline.id, pipeline.channels, largest, status)
 
 

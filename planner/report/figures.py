@@ -1,8 +1,9 @@
 """Figures as JSON mappings: exact bytes, the keys of docs/design.md sections 6 and 7."""
 
+from collections.abc import Iterable
 from typing import Any, Final
 
-from planner.capacity import Capacity, ChannelsFit, DeviceModel, bytes_by_kind
+from planner.capacity import Capacity, ChannelsFit, DeviceModel, WhatIf, bytes_by_kind
 from planner.plan import Plan
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "capacity_figures",
     "device_figures",
     "plan_figures",
+    "what_if_figures",
 ]
 
 COUNTED: Final = (
@@ -166,6 +168,18 @@ def capacity_figures(capacity: Capacity) -> dict[str, Any]:
             for fit in capacity.devices
         ],
     }
+
+
+def what_if_figures(tables: Iterable[WhatIf]) -> list[dict[str, Any]]:
+    """Return what other numbers of channels would need, exact bytes."""
+    return [
+        {
+            "pipeline": table.pipeline,
+            "points": [[channels, needed] for channels, needed in table.points],
+            "constant": table.constant,
+        }
+        for table in tables
+    ]
 
 
 def _growth(found: ChannelsFit) -> dict[str, Any]:

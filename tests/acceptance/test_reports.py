@@ -29,7 +29,7 @@ def arena(capsys: pytest.CaptureFixture[str], *words: str | Path, code: int = 0)
 
 
 def test_report_answers_what_people_ask(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    files = {name: tmp_path / f"out.{name}" for name in ("markdown", "csv", "svg")}
+    files = {name: tmp_path / f"out.{name}" for name in ("markdown", "csv", "svg", "html")}
     words = [word for name, path in files.items() for word in (f"--{name}", path)]
     report = arena(capsys, "report", EXAMPLE, *words)
     keys = {"channels_fit", "devices_fit", "strategies", "bytes_by_kind", "witness", "instances"}

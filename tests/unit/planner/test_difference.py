@@ -28,6 +28,7 @@ def test_a_plan_does_not_differ_from_itself(plan: Plan) -> None:
     assert difference.is_empty
     assert difference_text(difference).startswith("nothing changed")
     assert difference_figures(difference)["instances"] == []
+    assert "nothing changed" in difference_markdown(difference)
 
 
 MIRROR = {Change.ADDED: Change.GONE, Change.GONE: Change.ADDED}

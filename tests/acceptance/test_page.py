@@ -1,0 +1,147 @@
+"""The page used in a real browser: hover, sort, filter, what-if, no error, no request."""
+
+import json
+import shutil
+import subprocess
+from html import unescape
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from planner.capacity import capacity_of, what_if
+from planner.plan import Plan
+from planner.report.html import capacity_html
+from planner.units import format_bytes
+from tests.hostile import hostile_plan
+from tests.plans import street_corner
+
+FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+EARLY = """<script>
+window.failures = [];
+addEventListener("error", (event) => failures.push(event.message));
+addEventListener("securitypolicyviolation", (event) => failures.push(event.violatedDirective));
+</script>"""
+ACTIONS = """<script>
+const result = {};
+const type = (id, text) => {
+  byId(id).value = text;
+  byId(id).dispatchEvent(new Event("input", {bubbles: true}));
+};
+const shown = () => rows.filter((row) => !row.hidden).map((row) => row.cells[0].textContent);
+const column = (index) => [...body.rows].map((row) => Number(row.cells[index].dataset.v));
+result.answer = answer.textContent;
+type("limit", "0.001");
+result.short = answer.textContent;
+type("channels", "100000");
+result.unplanned = answer.textContent;
+heads[3].querySelector("button").click();
+result.ascending = column(3);
+heads[3].querySelector("button").click();
+result.descending = column(3);
+result.sorted = heads[3].getAttribute("aria-sort");
+heads[0].querySelector("button").click();
+result.names = shown();
+type("filter", "tracking");
+result.filtered = shown();
+result.count = count.textContent;
+const region = document.querySelector("#arena rect");
+region.dispatchEvent(new MouseEvent("mouseover", {bubbles: true}));
+result.hover = owner.textContent;
+owner.textContent = "";
+region.focus();
+result.focused = document.activeElement === region;
+result.owner = region.dataset.owner;
+result.resources = performance.getEntriesByType("resource").length;
+result.scripts = document.scripts.length;
+result.failures = failures;
+const report = document.createElement("pre");
+report.id = "test-result";
+report.textContent = JSON.stringify(result);
+document.body.append(report);
+</script>"""
+
+
+@pytest.fixture
+def browser() -> str:
+    found = shutil.which("chromium") or shutil.which("chromium-browser")
+    if found is None:
+        pytest.skip("Chromium is not installed here")
+    return found
+
+
+def used(browser: str, plan: Plan, folder: Path) -> dict[str, Any]:
+    """Open the page of a plan, do what `ACTIONS` does, and return what it saw."""
+    text = capacity_html(capacity_of(plan), what_if(plan))
+    page = folder / "page.html"
+    page.write_text(
+        text.replace("<head>", f"<head>{EARLY}", 1).replace("</body>", f"{ACTIONS}</body>")
+    )
+    command = [browser, *FLAGS, f"--user-data-dir={folder / 'profile'}", "--dump-dom"]
+    done = subprocess.run(
+        [*command, page.as_uri()], capture_output=True, check=True, text=True, timeout=120
+    )
+    _, _, rest = done.stdout.partition('<pre id="test-result">')
+    assert rest, done.stderr[-2000:]
+    result = json.loads(unescape(rest.partition("</pre>")[0]))
+    assert isinstance(result, dict)
+    return result
+
+
+def test_people_use_the_page(browser: str, tmp_path: Path) -> None:
+    plan = street_corner()
+    found = used(browser, plan, tmp_path)
+    assert found["failures"] == []
+    assert found["resources"] == 0
+    needed = plan.needed_bytes
+    assert found["answer"].startswith(f"2 channels need {format_bytes(needed)} ({needed} bytes)")
+    assert "fits with" in found["answer"]
+    assert "does not fit" in found["short"]
+    assert found["unplanned"].startswith("100000 channels need")  # they share their instances
+    assert found["ascending"] == sorted(row.work_bytes for row in plan.instances)
+    assert found["descending"] == found["ascending"][::-1]
+    assert found["sorted"] == "descending"
+    assert sorted(found["names"]) == sorted(row.id for row in plan.instances)
+    assert found["filtered"] == [
+        row.id for row in sorted(plan.instances, key=lambda r: r.id) if row.lane == "tracking"
+    ]
+    assert found["count"] == f"{len(found['filtered'])} of {len(plan.instances)}"
+    assert found["hover"].startswith(found["owner"])
+    assert found["focused"] is True
+
+
+def test_hostile_names_run_nothing(browser: str, tmp_path: Path) -> None:
+    found = used(browser, hostile_plan(), tmp_path)
+    assert found["failures"] == []
+    assert found["resources"] == 0
+    assert found["scripts"] == 3 + 2  # the page's own, and this test's
+
+
+def test_the_page_is_laid_out(browser: str, tmp_path: Path) -> None:
+    """A screenshot has content: a page that draws nothing compresses to almost nothing."""
+    plan = street_corner()
+    page, picture = tmp_path / "page.html", tmp_path / "page.png"
+    page.write_text(capacity_html(capacity_of(plan), what_if(plan)))
+    command = [
+        browser,
+        *FLAGS,
+        f"--user-data-dir={tmp_path / 'profile'}",
+        "--window-size=1100,2000",
+    ]
+    subprocess.run(
+        [*command, f"--screenshot={picture}", page.as_uri()],
+        capture_output=True,
+        check=True,
+        timeout=120,
+    )
+    assert picture.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    assert picture.stat().st_size > 50_000

@@ -1,0 +1,104 @@
+"""The page: its figures are the JSON's, hostile names stay text, nothing outside is named."""
+
+import json
+from html.parser import HTMLParser
+
+import pytest
+
+from planner.capacity import WhatIfOptions, capacity_of, what_if
+from planner.fleet import DeviceSpec, FleetSpec, ModelSpec, PipelineSpec, StepSpec
+from planner.model import ModelId, ModelSize
+from planner.pipeline import plan_fleet
+from planner.plan import Plan
+from planner.report.figures import capacity_figures, what_if_figures
+from planner.report.html import capacity_html
+from planner.units import MiB, format_bytes
+from tests.hostile import HOSTILE, hostile_plan
+from tests.plans import street_corner
+
+
+class Page(HTMLParser):
+    """The elements of a page, and the text of its scripts by id."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.scripts: dict[str, str] = {}
+        self._script: str | None = None
+        self.cells: list[str] = []
+        self._in_cell = False
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag == "script":
+            self._script = dict(attrs).get("id") or "code"
+        self._in_cell = tag == "td"
+        if self._in_cell:
+            self.cells.append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == "script":
+            self._script = None
+        self._in_cell = False
+
+    def handle_data(self, data: str) -> None:
+        if self._script is not None:
+            self.scripts[self._script] = self.scripts.get(self._script, "") + data
+        if self._in_cell:
+            self.cells[-1] += data
+
+
+@pytest.mark.parametrize("plan", [street_corner(), hostile_plan(), hostile_plan(limit=None)])
+def test_no_figure_of_the_page_differs_from_the_json(plan: Plan) -> None:
+    capacity, tables = capacity_of(plan), what_if(plan)
+    page = Page(capacity_html(capacity, tables))
+    figures = json.loads(page.scripts["figures"])
+    assert figures == json.loads(json.dumps(capacity_figures(capacity)))
+    assert json.loads(page.scripts["what-if"]) == what_if_figures(tables)
+    for kind in figures["bytes_by_kind"].values():
+        assert not kind or {format_bytes(kind), str(kind)} <= set(page.cells)
+    for item in figures["strategies"]:
+        assert format_bytes(item["bytes"]) in page.cells
+
+
+def test_hostile_names_make_no_element_and_no_attribute() -> None:
+    plan = hostile_plan()
+    text = capacity_html(capacity_of(plan), what_if(plan))
+    tags = Page(text).tags
+    assert [tag for tag, _ in tags].count("script") == 3
+    assert "img" not in {tag for tag, _ in tags}
+    assert not [name for _, attributes in tags for name in attributes if name.startswith("on")]
+    assert "{{ 7*7 }}" in text  # a name, not an expression
+    assert HOSTILE[6][:4] in text
+    assert max(len(cell) for cell in Page(text).cells) <= 200
+
+
+def test_the_page_may_fetch_nothing() -> None:
+    plan = street_corner()
+    page = Page(capacity_html(capacity_of(plan), what_if(plan)))
+    policy = [a["content"] for tag, a in page.tags if "http-equiv" in a]
+    assert policy == ["default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'"]
+    assert not [a for _, a in page.tags if "src" in a or "href" in a]
+
+
+def planned(lane: str, channels: int) -> Plan:
+    model = ModelSpec(ModelId("m"), work_bytes=2 * MiB - 512, weight_bytes=0)
+    pipeline = PipelineSpec("p", (StepSpec("s", model.id, lane),), channels)
+    return plan_fleet(
+        FleetSpec("f", (model,), (pipeline,), DeviceSpec()), {model.id: ModelSize(2 * MiB - 512, 0)}
+    )
+
+
+def test_what_if_plans_every_number_within_its_limits() -> None:
+    (own,) = what_if(planned("l-{channel}", 2), WhatIfOptions(channels_max=4))
+    assert own.points == tuple((n, n * 2 * MiB) for n in range(1, 5))
+    assert not own.constant
+    (cut,) = what_if(planned("l-{channel}", 9), WhatIfOptions(planned_max=3))
+    assert [channels for channels, _ in cut.points] == [1, 2, 9]
+    for channels in (1, 3):
+        (shared,) = what_if(planned("l", channels))
+        assert shared.constant
+        assert {needed for _, needed in shared.points} == {2 * MiB}
+    (unknown,) = what_if(planned("l", 1), WhatIfOptions(planned_max=0))
+    assert not unknown.constant
