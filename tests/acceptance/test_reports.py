@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 
 from arena.cli import execute
@@ -144,3 +145,12 @@ def test_text_of_every_report(fleet: Path, capsys: pytest.CaptureFixture[str]) -
     for words in (["report", str(fleet)], ["devices"]):
         assert execute(words) == 0
         assert max(map(len, capsys.readouterr().out.splitlines())) <= 80
+
+
+def test_reports_keep_their_schema(fleet: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    schema = arena(capsys, "schema", "--report")
+    jsonschema.Draft202012Validator.check_schema(schema)
+    for words in ([EXAMPLE], [fleet], [fleet, "--memory", "1MiB"]):
+        jsonschema.validate(arena(capsys, "report", *words), schema)
+    assert execute(["schema", "--report"]) == 0
+    assert json.loads(capsys.readouterr().out) == schema

@@ -1,0 +1,163 @@
+"""The JSON Schema of `capacity_figures`: what programs that read reports may rely on."""
+
+from typing import Any, Final
+
+from planner.capacity import GrowthStatus, Kind
+from planner.fleet import Dedupe
+from planner.problem import SolveStatus
+from planner.report.figures import REPORT_VERSION
+
+__all__ = ["report_schema"]
+
+_Schema = dict[str, Any]
+_SIZE: Final[_Schema] = {"type": "integer", "minimum": 0}
+_CHANGE: Final[_Schema] = {"type": "integer"}
+_TEXT: Final[_Schema] = {"type": "string"}
+_FLAG: Final[_Schema] = {"type": "boolean"}
+_TEXTS: Final[_Schema] = {"type": "array", "items": _TEXT}
+
+
+def report_schema() -> _Schema:
+    """Return the schema of a report of `REPORT_VERSION`; every key is required, none other is.
+
+    Examples
+    --------
+    >>> report_schema()["properties"]["report_version"]
+    {'const': 1}
+    """
+    kinds = _record({kind.value: _SIZE for kind in Kind})
+    growth = _record(
+        {
+            "pipeline": _or_null(_TEXT),
+            "channels": _SIZE,
+            "largest": _or_null(_SIZE),
+            "status": _one_of(GrowthStatus),
+        }
+    )
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "npu-arena report",
+        **_record(
+            {
+                "report_version": {"const": REPORT_VERSION},
+                **_plan(),
+                "headroom_bytes": _or_null(_CHANGE),
+                "bytes_by_kind": kinds,
+                "accounts": _rows({"owner": _TEXT, "kind": _one_of(Kind), "bytes": _SIZE}),
+                "shares": _rows(
+                    {
+                        "instance": _TEXT,
+                        "reserved_bytes": _SIZE,
+                        "alone_bytes": _SIZE,
+                        "shared_bytes": _SIZE,
+                    }
+                ),
+                "strategies": _rows(
+                    {
+                        "name": _TEXT,
+                        "bytes": _SIZE,
+                        "work_bytes": _SIZE,
+                        "weight_bytes": _SIZE,
+                        "legal": _FLAG,
+                        "meaning": _TEXT,
+                    }
+                ),
+                "dedupe": _dedupe(),
+                "levers": _rows(
+                    {
+                        "instance": _TEXT,
+                        "in_witness": _FLAG,
+                        "shrink_bytes": _or_null(_SIZE),
+                        "remove_bytes": _or_null(_SIZE),
+                        "move_bytes": _or_null(_SIZE),
+                        "move_lane": _TEXT,
+                    }
+                ),
+                "channels_fit": {"type": "object", "additionalProperties": _or_null(_SIZE)},
+                "growth": {"type": "array", "items": growth},
+                "growth_together": growth,
+                "devices_fit": _rows(
+                    {
+                        "device": _TEXT,
+                        "usable_bytes": _SIZE,
+                        "needed_bytes": _SIZE,
+                        "headroom_bytes": _CHANGE,
+                        "fits": _FLAG,
+                    }
+                ),
+                "warnings": _TEXTS,
+            }
+        ),
+    }
+
+
+def _plan() -> _Schema:
+    sizes = (
+        "height_bytes",
+        "lower_bound_bytes",
+        "weight_bytes",
+        "total_bytes",
+        "planned_bytes",
+        "private_bytes",
+        "outside_bytes",
+        "reserve_bytes",
+        "needed_bytes",
+        "short_bytes",
+        "stream_count",
+    )
+    return {
+        "fits": _FLAG,
+        "status": _one_of(SolveStatus),
+        **dict.fromkeys(sizes, _SIZE),
+        "limit_bytes": _or_null(_SIZE),
+        "streams_max": _or_null(_SIZE),
+        "witness": _TEXTS,
+        "counted": _TEXTS,
+        "not_counted": _TEXTS,
+        "added": _rows({"first": _TEXT, "second": _TEXT, "kind": _TEXT}),
+        "instances": _rows(
+            {
+                "instance": _TEXT,
+                "model": _TEXT,
+                "lane": _TEXT,
+                "work_offset": _or_null(_SIZE),
+                "work_bytes": _SIZE,
+                "weight_offset": _or_null(_SIZE),
+                "weight_bytes": _SIZE,
+            }
+        ),
+    }
+
+
+def _dedupe() -> _Schema:
+    sizes = ("off_bytes", "file_bytes", "weights_bytes", "saved_bytes")
+    duplicates = {"weights_sha256": _TEXT, "models": _TEXTS, "extra_bytes": _SIZE}
+    return _record(
+        {
+            "current": _one_of(Dedupe),
+            **dict.fromkeys(sizes, _SIZE),
+            "further_bytes": _SIZE,
+            "duplicates": _rows(duplicates),
+        }
+    )
+
+
+def _record(properties: _Schema) -> _Schema:
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }
+
+
+def _rows(properties: _Schema) -> _Schema:
+    return {"type": "array", "items": _record(properties)}
+
+
+def _or_null(schema: _Schema) -> _Schema:
+    return {**schema, "type": [schema["type"], "null"]}
+
+
+def _one_of(values: type[Kind | GrowthStatus | Dedupe | SolveStatus]) -> _Schema:
+    return {"enum": [value.value for value in values]}
