@@ -12,7 +12,7 @@ from typing import Any
 
 import planner.solvers.kernels as package
 
-NAMES = ("space", "branch", "orders")
+NAMES = ("space", "branch", "orders", "line")
 _PATH = "planner.solvers.kernels."
 
 

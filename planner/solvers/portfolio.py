@@ -1,7 +1,8 @@
 """The story of a solution: divide, take apart, closed forms, greedy, search, put together.
 
     problem ─► granule ─► cotree ─► each kernel: closed form, else greedy ─► whole
-                                        └► while the whole is above its bound: search ─┘
+                 │                      └► while the whole is above its bound: search ─┘
+                 └► long timelines: sweep first
 
 Cheap and certain ideas come first; the whole stops as soon as its height equals the bound. Every
 idea lives in a file of its own; here is only their order.
@@ -11,9 +12,10 @@ from collections.abc import Callable, Sequence
 from itertools import combinations
 from typing import Final
 
+from planner.bounds import lower_bound
 from planner.mask_graph import conflict_masks
 from planner.problem import Assignment, Bound, Problem, SolveStatus
-from planner.solvers import exhaustive, first_fit, transitive
+from planner.solvers import exhaustive, first_fit, sweep, transitive
 from planner.solvers.by_group import stack_groups
 from planner.solvers.cotree import Cotree, Leaf
 from planner.solvers.granule import bound_in_bytes, divide, multiply
@@ -25,6 +27,11 @@ from planner.units import BYTES_MAX
 __all__ = ["Report", "solve"]
 
 _DEFAULTS: Final = SolveOptions()
+
+_SWEEP_FROM: Final = 2_000
+"""Buffers of a timeline from which a compiled sweep comes before everything else."""
+_KERNELS_TO: Final = 8_000
+"""Buffers of a timeline up to which its kernels are looked for: masks grow with the square."""
 
 Report = Callable[[int | None, int], None]
 """Called with (height, lower bound) in bytes whenever one of them has improved."""
@@ -138,6 +145,10 @@ class _Run:
         self._offer(
             stack_groups(problem, range(problem.n) if groups is None else groups), "by_group"
         )
+        if problem.lifetimes is not None and problem.n >= _SWEEP_FROM:
+            self._sweep()
+            if self.is_over() or self.should_stop() or problem.n > _KERNELS_TO:
+                return
         self.cotree = Cotree(
             problem, conflict_masks(problem), self.bound, self.options.clique_nodes_max
         )
@@ -149,12 +160,19 @@ class _Run:
             _solve_quickly(leaf, part)
         self._update()
 
+    def _sweep(self) -> None:
+        """Bound and place a long timeline by what needs no list of pairs."""
+        before = self.height, self.bound.lower_bound_bytes
+        self.bound = max(self.bound, lower_bound(self.problem), key=_lower_bound_bytes)
+        swept = sweep.solve(self.problem, self.target(), should_stop=self.should_stop)
+        self._offer(swept, "sweep")
+        self._say_news(before)
+
     def search(self) -> None:
         """Search the kernels that keep the whole above its target: small ones whole, then all."""
         if self.is_over() or not self.options.rounds_max:
             return
-        assert self.cotree is not None
-        for leaf, _ in self.cotree.open_leaves(self.target()):
+        for leaf, _ in self._open_leaves():
             if leaf.problem.n <= exhaustive.BUFFERS_MAX:
                 self._exhaust(leaf, self.options.nodes_max)
                 self._update()
@@ -172,12 +190,11 @@ class _Run:
         """Return the searches of the open kernels that can still find something."""
         if self.is_over() or self.should_stop():
             return []
-        assert self.cotree is not None
         ladders = [
             self._ladder(leaf, max(target, leaf.floor_bytes))
-            for leaf, target in self.cotree.open_leaves(self.target())
+            for leaf, target in self._open_leaves()
         ]
-        if self.problem.lifetimes is not None and ladders:
+        if self.problem.lifetimes is not None:
             # On a line the whole often yields where its kernel does not: what was taken off
             # tells the preorders how tight each time is. (Measured: minimalloc's H and I.)
             whole = self._ladder(None, self.target())
@@ -185,6 +202,9 @@ class _Run:
                 whole.offer(self.best)
             ladders.insert(0, whole)
         return [ladder for ladder in ladders if not ladder.is_over]
+
+    def _open_leaves(self) -> list[tuple[Leaf, int]]:
+        return [] if self.cotree is None else self.cotree.open_leaves(self.target())
 
     def _ladder(self, leaf: Leaf | None, target: int) -> Ladder:
         """Return the search of a kernel, or of the whole, aimed at its target of today."""
@@ -207,7 +227,7 @@ class _Run:
         if leaf is None:
             before = self.height, self.bound.lower_bound_bytes
             self._offer(ladder.assignment, "ladder")
-            self.bound = max(self.bound, ladder.bound, key=lambda bound: bound.lower_bound_bytes)
+            self.bound = max(self.bound, ladder.bound, key=_lower_bound_bytes)
             self._say_news(before)
         else:
             leaf.offer(ladder.assignment, "ladder")
@@ -240,7 +260,7 @@ class _Run:
         """Take over what the kernels have found, and say so if it is news."""
         assert self.cotree is not None
         before = self.height, self.bound.lower_bound_bytes
-        self.bound = max(self.bound, self.cotree.bound(), key=lambda bound: bound.lower_bound_bytes)
+        self.bound = max(self.bound, self.cotree.bound(), key=_lower_bound_bytes)
         self._offer(self.cotree.assignment(), _finder(self.cotree.leaves))
         self._say_news(before)
 
@@ -278,12 +298,16 @@ def _solve_quickly(leaf: Leaf, groups: Sequence[int] | None) -> None:
     leaf.offer(first_fit.solve(problem, enough), "first_fit")
 
 
-_RANK = ("", "cotree", "transitive", "by_group", "first_fit", "exhaustive", "ladder")
+_RANK = ("", "cotree", "transitive", "by_group", "first_fit", "sweep", "exhaustive", "ladder")
 
 
 def _finder(leaves: Sequence[Leaf]) -> str:
     """Return who did the hardest part of the work."""
     return max((leaf.solver for leaf in leaves), key=_RANK.index, default="")
+
+
+def _lower_bound_bytes(bound: Bound) -> int:
+    return bound.lower_bound_bytes
 
 
 def _is_contradictory(problem: Problem) -> bool:

@@ -129,10 +129,13 @@ def test_a_line_is_searched_whole_and_in_kernels(seed: int) -> None:
 
 
 def test_nodes_and_rounds_are_counted() -> None:
-    problem = timeline(0, 120)
+    draw = random.Random(0)
+    pairs = [(i, j) for i in range(70) for j in range(i) if draw.random() < 0.4]
+    problem = Problem.of_edges([draw.randint(1, 99) for _ in range(70)], pairs)
     once = solve(problem, SolveOptions(nodes_max=1))
     assert once == solve(problem, SolveOptions(nodes_max=1))
-    twice = solve(problem, SolveOptions(nodes_max=1, rounds_max=2))
+    twice = solve(problem, SolveOptions(nodes_max=1, rounds_max=15))
+    assert once.status is SolveStatus.FEASIBLE, "it was meant to be hard"
     assert once.assignment is not None
     assert twice.assignment is not None
     assert twice.assignment.height_bytes(problem) <= once.assignment.height_bytes(problem)
