@@ -14,19 +14,20 @@ On the CPU device a network whose memory is overwritten may take its process wit
 import multiprocessing
 import os
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Final, TypeAlias
 
 from arena.device import open_device
-from arena.device.base import Device, StreamId
+from arena.device.base import Device, Launch, StreamId
 from arena.errors import DeviceError
 from arena.exercise import Outputs, execute_once
 from arena.loader import LoadedFleet, LoadedInstance, load_plan
 from arena.session import OpenedPlan
 from arena.sources import model_source
+from planner.errors import UsageError
 from planner.fleet import instance_id
 from planner.model import InstanceId, ModelId
 from planner.plan import Plan
@@ -177,21 +178,20 @@ def _is_visible(
     ]
     pairs = [(first, second) for first in lanes[0] for second in lanes[1]]
     for pair in pairs * ROUNDS:
+        launches: list[Launch] = []
         try:
-            launches = [
-                device.launch(
-                    item.handle,
-                    inputs[item.instance.model],
-                    [None] * len(item.description.outputs),
-                    stream,
-                )
-                for item, stream in zip(pair, streams, strict=True)
-            ]
+            for item, stream in zip(pair, streams, strict=True):
+                wanted = [None] * len(item.description.outputs)
+                data = inputs[item.instance.model]
+                launches.append(device.launch(item.handle, data, wanted, stream))
             found = [
                 tuple(bytes(data) for data in device.finish(launch) if data is not None)
                 for launch in launches
             ]
         except DeviceError:
+            for launch in launches:  # so that all can be unloaded
+                with suppress(DeviceError, UsageError):
+                    device.finish(launch)
             return True
         if found != [alone[item.instance.id] for item in pair]:
             return True

@@ -232,3 +232,16 @@ def test_settings_belong_to_models_that_have_them(models: None) -> None:
     assert len(content.read_labels(resolve_settings("file-type"))) == 214
     with pytest.raises(SpecError, match="no file of settings"):
         resolve_settings("vad")
+
+
+def test_plain_sessions_read_the_same_and_take_more(report: DemoReport) -> None:
+    taken = demo_module.measure_sessions(report.plan, 1)
+    assert taken > report.plan.planned_bytes
+
+
+def test_where_the_system_tells_no_private_memory_it_says_so(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("arena.footprint.SMAPS", tmp_path / "absent")
+    with pytest.raises(DeviceError, match="needs Linux"):
+        private_process_bytes()

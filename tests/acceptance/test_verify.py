@@ -223,3 +223,33 @@ def test_a_control_that_cannot_begin_is_an_error(twin_fleet: Path) -> None:
     (twin_fleet.parent / "models" / "rec.om").unlink()
     with pytest.raises(DeviceError, match=r"could not begin: .*rec\.om"):
         negative_control.control_detected(plan, "twin", inputs)
+
+
+def test_an_execution_that_fails_is_noticed(
+    twin_fleet: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = opened(twin_fleet)
+    device = open_device("twin")
+    launch = device.launch
+
+    def fail_beside(*arguments: Any) -> Launch:
+        started.append(arguments[-1])
+        if len(set(started)) > 1:
+            raise DeviceError("the memory of the execution is not its own")
+        return launch(*arguments)
+
+    started: list[int] = []
+    monkeypatch.setattr(device, "launch", fail_beside)
+    monkeypatch.setattr(negative_control, "open_device", lambda _: device)
+    ours, theirs = multiprocessing.Pipe()
+    negative_control.execute_pairs(theirs, disjoint(plan.plan), plan.base, "twin", inputs_of(plan))
+    assert (ours.recv(), ours.recv()) == ("ready", True)
+    ours.close()
+
+
+def test_a_child_that_says_nothing_is_no_answer() -> None:
+    ours, theirs = multiprocessing.Pipe()
+    assert negative_control._receive(ours, timeout_s=0.01) is None
+    theirs.close()
+    assert negative_control._receive(ours) is None
+    ours.close()
