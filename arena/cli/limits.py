@@ -1,9 +1,13 @@
 """The memory limit of a command: given in bytes, or as a device of the catalogue."""
 
 from planner.errors import UsageError
+from planner.fleet import FleetSpec
 from planner.units import parse_bytes
 
-__all__ = ["limit_of"]
+__all__ = ["counted_twice", "limit_of"]
+
+_SYSTEM = {"system", "os", "driver"}
+"""Names of reserves that mean what an idle device takes."""
 
 
 def limit_of(memory: str | None, device_model: str | None) -> int | None:
@@ -21,3 +25,25 @@ def limit_of(memory: str | None, device_model: str | None) -> int | None:
 
         return known_device(device_model).usable_bytes
     return None if memory is None else parse_bytes(memory, "--memory")
+
+
+def counted_twice(fleet: FleetSpec, device_model: str | None) -> tuple[str, ...]:
+    """Return warnings of reserves that the usable memory of a catalogue device leaves out already.
+
+    Examples
+    --------
+    >>> from planner.fleet import DeviceSpec, ModelSpec, PipelineSpec, StepSpec
+    >>> from planner.model import ModelId
+    >>> m = ModelSpec(ModelId("m"), work_bytes=1, weight_bytes=0)
+    >>> p = PipelineSpec("p", (StepSpec("s", m.id, "l"),))
+    >>> len(counted_twice(FleetSpec("f", (m,), (p,), DeviceSpec(1, (("system", 9),))), "X"))
+    1
+    """
+    if device_model is None:
+        return ()
+    return tuple(
+        f"device.reserve.{name}: usable memory of {device_model} leaves out what an idle device "
+        "takes; a reserve for the system counts it twice"
+        for name, size in fleet.device.reserve
+        if size and name.lower() in _SYSTEM
+    )

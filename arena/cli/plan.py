@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from arena.cli.arguments import DeviceModelName, FleetFile, JsonFlag, Memory
-from arena.cli.limits import limit_of
+from arena.cli.limits import counted_twice, limit_of
 from arena.cli.output import emit_json, progress, warn
 
 __all__ = ["plan"]
@@ -38,7 +38,7 @@ def plan(
         planned = plan_file(fleet, memory_bytes=limit, progress=advance)
     if output is not None:
         write_plan(planned.plan, output, base=planned.base)
-    warn(planned.warnings)
+    warn((*planned.warnings, *counted_twice(planned.plan.fleet, device_model)))
     if as_json:
         figures = plan_figures(planned.plan)
         seconds = round(time.perf_counter() - started, 6)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from arena.cli.arguments import DeviceModelName, FleetOrPlanFile, JsonFlag, Memory
-from arena.cli.limits import limit_of
+from arena.cli.limits import counted_twice, limit_of
 from arena.cli.output import emit_json, progress, warn
 
 __all__ = ["report"]
@@ -46,7 +46,7 @@ def report(
         planned = open_plan_or_fleet(
             source, memory_bytes=limit, progress=advance, compare_files=False
         )
-    warn(planned.warnings)
+    warn((*planned.warnings, *counted_twice(planned.plan.fleet, device_model)))
     capacity = capacity_of(planned.plan, device_catalogue())
     if markdown is not None:
         write_atomically(markdown, capacity_markdown(capacity).encode())

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from arena.cli.arguments import DeviceModelName, DeviceName, FleetOrPlanFile, JsonFlag, Memory
-from arena.cli.limits import limit_of
+from arena.cli.limits import counted_twice, limit_of
 from arena.cli.output import emit_json, progress, warn
 
 __all__ = ["run"]
@@ -41,7 +41,7 @@ def run(
     limit = limit_of(memory, device_model)
     with progress("measuring models") as advance:
         opened = open_plan_or_fleet(source, memory_bytes=limit, progress=advance)
-    warn(opened.warnings)
+    warn((*opened.warnings, *counted_twice(opened.plan.fleet, device_model)))
     plan = opened.plan
     figures: dict[str, Any] = {
         "fits": plan.fits,

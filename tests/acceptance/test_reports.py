@@ -59,6 +59,10 @@ def test_a_device_model_is_a_limit_of_usable_memory(
     for command in ("plan", "report"):
         found = arena(capsys, command, EXAMPLE, "--device-model", "Ascend310P3")
         assert found["limit_bytes"] == usable
+    assert execute(["plan", str(EXAMPLE), "--device-model", "Ascend310P3"]) == 0
+    assert "device.reserve.system: usable memory of Ascend310P3" in capsys.readouterr().err
+    assert execute(["plan", str(EXAMPLE)]) == 0
+    assert "counts it twice" not in capsys.readouterr().err
     both = arena(
         capsys, "plan", EXAMPLE, "--memory", "1GiB", "--device-model", "Ascend310P3", code=2
     )
