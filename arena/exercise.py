@@ -11,7 +11,7 @@ instances share is then overwritten, which shows that the comparison can fail.
 
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
 from typing import Final, TypeAlias
@@ -21,6 +21,7 @@ from arena.device.base import Argument, Device, StreamId
 from arena.errors import DeviceError
 from arena.loader import LoadedInstance
 from arena.session import Fleet
+from arena.tensors import ELEMENT_TYPES
 from planner.errors import UsageError
 from planner.fleet import PipelineSpec, channel_name, instance_id
 from planner.model import InstanceId, TensorSpec
@@ -69,7 +70,7 @@ def seeded_inputs(tensors: Sequence[TensorSpec], seed: int) -> dict[str, bytes]:
     rng = np.random.default_rng(seed)
     inputs = {}
     for tensor in tensors:
-        dtype = np.dtype("uint8" if tensor.dtype == "bytes" else tensor.dtype)
+        dtype = np.dtype(tensor.dtype if tensor.dtype in ELEMENT_TYPES else "uint8")
         n = tensor.size_bytes // dtype.itemsize
         values = rng.random(n) if dtype.kind == "f" else rng.integers(0, 100, n)
         if dtype.kind == "b":
@@ -117,6 +118,7 @@ def exercise(
     fleet.runner.settle()
     jobs = _jobs(fleet, frames)
     lock = threading.Lock()
+    stop = threading.Event()
 
     handles = {instance: threading.Lock() for instance in cases}
 
@@ -124,7 +126,7 @@ def exercise(
         executions = mismatches = 0
         while True:
             with lock:
-                job = next(jobs, None)
+                job = None if stop.is_set() else next(jobs, None)
             if job is None:
                 return Outcome(executions, mismatches)
             mismatches += run_frame(job)
@@ -144,7 +146,12 @@ def exercise(
 
     target = work_guarded if guarded else work_unguarded
     with ThreadPoolExecutor(threads, thread_name_prefix="arena-exercise") as pool:
-        outcomes = [future.result() for future in [pool.submit(target) for _ in range(threads)]]
+        try:
+            futures = [pool.submit(target) for _ in range(threads)]
+            outcomes = [future.result() for future in as_completed(futures)]
+        except BaseException:
+            stop.set()  # Interrupted, or a thread failed: the others end with their frame.
+            raise
     return Outcome(sum(o.executions for o in outcomes), sum(o.mismatches for o in outcomes))
 
 

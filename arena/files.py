@@ -5,7 +5,7 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-from planner.errors import DecodeError, SpecError
+from planner.errors import DecodeError, UsageError
 from planner.units import MiB, format_bytes
 
 __all__ = [
@@ -33,12 +33,13 @@ def read_bytes(path: Path, bytes_max: int = TEXT_BYTES_MAX) -> bytes:
     """
     try:
         with path.open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            if size > bytes_max:
+            data = file.read(bytes_max + 1)
+            if len(data) > bytes_max:
+                size = max(len(data), os.fstat(file.fileno()).st_size)
                 raise DecodeError(
                     f"{path}: {format_bytes(size)}, expected at most {format_bytes(bytes_max)}"
                 )
-            return file.read(bytes_max)
+            return data
     except OSError as error:
         raise DecodeError(f"{path}: cannot be read: {error.strerror}") from error
 
@@ -58,10 +59,14 @@ def write_atomically(path: Path, data: bytes) -> None:
 
     Raises
     ------
-    SpecError
+    UsageError
         The folder is missing or not writable. Caused by the caller.
     """
+    path = path.resolve()
     try:
+        if path.exists() and not path.is_file():
+            path.write_bytes(data)  # A device or a pipe is written to, not replaced.
+            return
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:64]}.")
         temporary = Path(name)
         try:
@@ -75,7 +80,7 @@ def write_atomically(path: Path, data: bytes) -> None:
             temporary.unlink(missing_ok=True)
             raise
     except OSError as error:
-        raise SpecError(f"{path}: cannot be written: {error.strerror}") from error
+        raise UsageError(f"{path}: cannot be written: {error.strerror}") from error
 
 
 def rebase_path(file: str, *, old: Path, new: Path) -> str:
@@ -90,4 +95,7 @@ def rebase_path(file: str, *, old: Path, new: Path) -> str:
     """
     if not file or file.startswith(DEMO_PREFIX) or Path(file).is_absolute():
         return file
-    return Path(os.path.relpath((old / file).absolute(), new.absolute())).as_posix()
+    # Folders are resolved, since `..` behind a link leads elsewhere; the file's own name stays.
+    target = old / file
+    target = target.parent.resolve() / target.name
+    return Path(os.path.relpath(target, new.resolve())).as_posix()

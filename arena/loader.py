@@ -8,7 +8,6 @@ same bytes, which is not documented as safe beside a running execution (docs/loa
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TypeVar
 
 from arena.device.base import (
     Device,
@@ -19,14 +18,12 @@ from arena.device.base import (
     ModelSource,
 )
 from arena.errors import DeviceError, LoadError
-from arena.memory import Arena, reserve
+from arena.memory import Arena, failure_of, reserve
 from planner.errors import PlanError
-from planner.model import InstanceId, ModelId
+from planner.model import DEFAULT_RULE, InstanceId, ModelId
 from planner.plan import Instance, Plan
 
-__all__ = ["LoadedFleet", "LoadedInstance", "failure_of", "load_plan"]
-
-T = TypeVar("T")
+__all__ = ["LoadedFleet", "LoadedInstance", "load_plan"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +102,10 @@ def load_plan(
     """
     _compare_rules(plan, device)
     _compare_sizes(plan, device, sources)
-    arena = reserve(plan, device)
+    try:
+        arena = reserve(plan, device)
+    except DeviceError as error:
+        raise LoadError(f"{error}; nothing was loaded", call=error.call, code=error.code) from error
     loaded: dict[InstanceId, LoadedInstance] = {}
     try:
         if on_reserved is not None:
@@ -122,8 +122,9 @@ def load_plan(
         failures = _undo(device, arena, list(loaded.values()))
         left = f"not all could be undone: {'; '.join(failures)}" if failures else "have been undone"
         raise LoadError(f"{error}; {undone}{left}", call=error.call, code=error.code) from error
-    except BaseException:
-        _undo(device, arena, list(loaded.values()))
+    except BaseException as error:
+        for failure in _undo(device, arena, list(loaded.values())):
+            error.add_note(failure)
         raise
     return LoadedFleet(device, arena, loaded)
 
@@ -133,6 +134,14 @@ def _compare_rules(plan: Plan, device: Device) -> None:
         raise PlanError(
             f"regions of the plan start at multiples of {plan.rule.align_bytes} bytes, device "
             f"{device.name!r} wants {device.align_bytes}: plan again for this device"
+        )
+    if (
+        plan.rule.tail_bytes < DEFAULT_RULE.tail_bytes
+        or plan.rule.granule_bytes % DEFAULT_RULE.granule_bytes
+    ):
+        raise PlanError(
+            f"the plan was made with {plan.rule}, which reserves less than the vendor's rule "
+            f"{DEFAULT_RULE}: plan again"
         )
     if plan.page_bytes != device.page_bytes:
         raise PlanError(
@@ -161,7 +170,8 @@ def _load(
         try:
             return LoadedInstance(instance, handle, device.describe(handle))
         except BaseException:
-            device.unload(handle)
+            if left := failure_of(device.unload, handle):
+                raise DeviceError(f"and the model stays loaded: {left}") from None
             raise
     except DeviceError as error:
         raise DeviceError(
@@ -191,18 +201,3 @@ def _undo(device: Device, arena: Arena, loaded: list[LoadedInstance]) -> list[st
         if memory is not None and (error := failure_of(device.free, memory)):
             failures.append(f"reservation {memory} stays: {error}")
     return failures
-
-
-def failure_of(call: Callable[[T], None], argument: T) -> DeviceError | None:
-    """Make a call that gives something back, twice if it fails; return what failed, or None.
-
-    A transient failure must not strand memory.
-    """
-    for _ in range(2):
-        try:
-            call(argument)
-        except DeviceError as error:
-            failure = error
-        else:
-            return None
-    return failure

@@ -4,14 +4,19 @@ Regions are slices of the two reservations at the plan's offsets. Nothing is all
 after `reserve`; what lies outside the arena belongs to the device.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from arena.device.base import Device, DeviceRange
 from arena.errors import DeviceError
+from planner.errors import UsageError
 from planner.plan import Instance, Plan
 from planner.units import align_up, format_bytes
 
-__all__ = ["Arena", "reserve"]
+__all__ = ["Arena", "failure_of", "reserve"]
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,21 +48,39 @@ def reserve(plan: Plan, device: Device) -> Arena:
     DeviceError
         The device cannot give a block that large; says what it can give. Nothing stays reserved.
     """
-    work = _reserve(plan, device, plan.height_bytes, "work")
+    blocks: list[DeviceRange | None] = []
     try:
-        weights = _reserve(plan, device, plan.weight_bytes, "weights")
-        try:
-            if work is not None:
-                device.fill(work, 0)
-        except BaseException:
-            if weights is not None:
-                device.free(weights)
-            raise
-    except BaseException:
+        for height_bytes, what in ((plan.height_bytes, "work"), (plan.weight_bytes, "weights")):
+            blocks.append(_reserve(plan, device, height_bytes, what))
+        work, weights = blocks
         if work is not None:
-            device.free(work)
+            device.fill(work, 0)
+    except BaseException as error:
+        left = [
+            f"block {block} stays reserved: {failure}"
+            for block in blocks
+            if block is not None and (failure := failure_of(device.free, block))
+        ]
+        if left:
+            raise DeviceError(f"{error}; {'; '.join(left)}") from error
         raise
     return Arena(work, weights)
+
+
+def failure_of(call: Callable[[T], None], argument: T) -> DeviceError | UsageError | None:
+    """Make a call that gives something back, twice if it fails; return what failed, or None.
+
+    A transient failure must not strand memory.
+    """
+    failure: DeviceError | UsageError | None = None
+    for _ in range(2):
+        try:
+            call(argument)
+        except (DeviceError, UsageError) as error:
+            failure = error
+        else:
+            return None
+    return failure
 
 
 def _reserve(plan: Plan, device: Device, height_bytes: int, what: str) -> DeviceRange | None:

@@ -19,8 +19,14 @@ from typing import Any
 from arena.device.acl import AclDevice, import_acl
 from arena.errors import DeviceError, GuardError
 from arena.memory import Arena, reserve
-from arena.session import open_plan
-from planner.errors import PlanError, UsageError
+from arena.session import (
+    OpenedPlan,
+    compare_digests,
+    open_plan,
+    refuse_misfit,
+    refuse_violations,
+)
+from planner.errors import ArenaError, PlanError, UsageError
 from planner.model import InstanceId
 from planner.plan import Instance, Plan
 
@@ -47,13 +53,18 @@ def patch_acl(
     Raises
     ------
     PlanError
-        Instances share bytes and no lock keeps them apart. Caused by the plan.
+        Instances share bytes and no lock keeps them apart, the judge refuses the plan, or a model
+        file is not the one that was planned. Caused by the plan.
+    DeviceError
+        At the first load, out of `acl.mdl.load_from_file`: the arena cannot be reserved.
     UsageError
         Models are still loaded when the block is left; their memory is not freed then.
     """
     if not isinstance(plan, Plan):
         opened = open_plan(Path(plan))
         plan, base = opened.plan, opened.base
+    refuse_violations(plan, "the plan")
+    compare_digests(OpenedPlan(plan, Path(base)), None)
     patched = PatchedAcl(plan, acl or import_acl(), Path(base))
     with patched.installed():
         yield patched
@@ -112,9 +123,11 @@ class PatchedAcl:
             "load_from_file": self._load_from_file,
             "execute": self._execute,
             "execute_async": self._execute_async,
+            "execute_v2": self._execute_v2,
             "unload": self._unload,
         }
         mdl = self._acl.mdl
+        patches = {name: function for name, function in patches.items() if hasattr(mdl, name)}
         self._originals = {name: getattr(mdl, name) for name in patches}
         for name, function in patches.items():
             setattr(mdl, name, function)
@@ -150,6 +163,8 @@ class PatchedAcl:
             )
             if code == 0:
                 self._loaded[model_id] = instance
+            elif not self._loaded:
+                self._release()
             return model_id, code
 
     def _choose(self, path: str, candidates: list[Instance]) -> Instance:
@@ -175,6 +190,11 @@ class PatchedAcl:
             code: int = self._originals["execute_async"](model_id, inputs, outputs, stream)
             if code == 0 and model_id in self._loaded:
                 code = self._acl.rt.synchronize_stream(stream)
+            return code
+
+    def _execute_v2(self, model_id: int, *rest: Any) -> int:
+        with self._held(self._locks_for(model_id)):
+            code: int = self._originals["execute_v2"](model_id, *rest)
             return code
 
     def _unload(self, model_id: int) -> int:
@@ -208,9 +228,15 @@ class PatchedAcl:
                     call="acl.rt.get_context",
                     code=code,
                 )
-            self._device = AclDevice(context=context, acl=self._acl)
-            self._device.open()
-            self._arena = reserve(self._plan, self._device)
+            device = AclDevice(context=context, acl=self._acl)
+            device.open()
+            try:
+                refuse_misfit(self._plan, device)
+                self._arena = reserve(self._plan, device)
+            except ArenaError:
+                device.close()
+                raise
+            self._device = device
         return self._arena
 
     def _release(self) -> None:

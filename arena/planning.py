@@ -124,7 +124,8 @@ def measure_files(
 
 def _unique(stem: str, taken: Mapping[ModelId, object]) -> ModelId:
     """Return a model name made of a file's stem that is not taken."""
-    base = stem.replace("@", "-").strip() or "model"
+    plain = "".join(char if char.isprintable() and char != "@" else "-" for char in stem)
+    base = plain.strip() or "model"
     name, count = base, 1
     while name in taken:
         count += 1

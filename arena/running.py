@@ -24,7 +24,9 @@ from arena.errors import DeviceError, GuardError
 from arena.guard import Call, Guard
 from arena.guard import Frame as GuardFrame
 from arena.loader import LoadedFleet, LoadedInstance
+from arena.memory import failure_of
 from arena.tensors import HostArray, as_arguments, name_outputs
+from planner.errors import UsageError
 from planner.fleet import CrossStream
 from planner.model import InstanceId
 from planner.plan import Plan
@@ -63,18 +65,25 @@ class Submission(Future[dict[str, HostArray]]):
         self.retrieved = False
 
     def cancel(self) -> bool:
-        """Withdraw the call if it still waits; return whether it was withdrawn."""
-        return self.call is not None and self.call.withdraw()
+        """Withdraw the call if it still waits; return whether it is withdrawn."""
+        if self.call is not None and self.call.withdraw():
+            self.retrieved = True
+            super().cancel()
+        return self.cancelled()
 
     def result(self, timeout: float | None = None) -> dict[str, HostArray]:
         """Wait for the execution and return output name -> array."""
-        self.retrieved = True
-        return super().result(timeout)
+        try:
+            return super().result(timeout)
+        finally:
+            self.retrieved = self.retrieved or self.done()
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """Wait for the execution and return what it raised, or None."""
-        self.retrieved = True
-        return super().exception(timeout)
+        try:
+            return super().exception(timeout)
+        finally:
+            self.retrieved = self.retrieved or self.done()
 
 
 @dataclass(slots=True)
@@ -187,6 +196,7 @@ class Runner:
 
     def execute(self, call: Call, arguments: list[Argument]) -> dict[str, HostArray]:
         """Execute a granted call and end it; a failure ends it as failed."""
+        launch: Launch | None = None
         try:
             self.wait_on_host(call)
             item = self.loaded.instances[call.instance]
@@ -194,11 +204,12 @@ class Runner:
             launch = self.device.launch(item.handle, arguments, outputs, self.streams[call.lane])
             data = self.device.finish(launch)
             self._note(call.instance)
+            named = name_outputs(data, item.description)
         except BaseException as error:
-            self.end_failed(call, error)
+            self.end_failed(call, error, launch=launch)
             raise
         call.done(token=self.over(call))
-        return name_outputs(data, item.description)
+        return named
 
     def over(self, call: Call) -> object:
         """Return the token of a call that has ended: only the race check needs one."""
@@ -224,13 +235,54 @@ class Runner:
             self._ran.add(instance)
             self._on_first_run()
 
-    def end_failed(self, call: Call, error: BaseException) -> None:
-        """End a call whose execution failed; close the fleet if it may still be running."""
+    def end_failed(
+        self,
+        call: Call,
+        error: BaseException,
+        *,
+        launch: Launch | None = None,
+        started: bool = False,
+    ) -> None:
+        """End a call that failed, once its execution is over; stop the fleet if that is not known.
+
+        Parameters
+        ----------
+        call : Call
+        error : BaseException
+            What failed; anything but a `DeviceError` says nothing of the execution.
+        launch : Launch or None
+            The execution, where one was launched.
+        started : bool
+            Whether something else may be under way on the lane's stream.
+        """
+        is_over = False
+        unknown = not isinstance(error, DeviceError)
         try:
-            if isinstance(error, DeviceError) and error.unsettled:
-                self._stop(error)
+            cause = self._settled(call, error, launch, started=started or unknown)
+            if isinstance(cause, DeviceError) and cause.unsettled:
+                self._stop(cause)
+            else:
+                is_over = launch is not None or started
+        except BaseException as again:
+            self._stop(DeviceError(f"{call}: interrupted while waiting for it: {again!r}"))
+            raise
         finally:
-            call.done(failed=True)
+            call.done(failed=True, token=self.over(call) if is_over else None)
+
+    def _settled(
+        self, call: Call, error: BaseException, launch: Launch | None, *, started: bool
+    ) -> BaseException:
+        """Wait for what nobody waited for; return what says whether it may still run."""
+        try:
+            if launch is not None:
+                self.device.finish(launch)
+            elif started:
+                self.device.synchronize(self.streams[call.lane])
+        except UsageError:
+            return error  # It is over already.
+        except DeviceError as again:
+            return again
+        return error
 
     def _stop(self, error: DeviceError) -> None:
         """Grant nothing from now on: the memory of `error`'s execution must not be used again."""
@@ -268,6 +320,7 @@ class Runner:
             assert isinstance(job, _Job)
             if call.withdrawn:
                 Future.cancel(job.submission)
+                job.submission.set_running_or_notify_cancel()
             elif under_way is None:
                 self._resolve(job.submission, call, job.arguments)
             else:
@@ -287,6 +340,7 @@ class Runner:
         item = self.loaded.instances[call.instance]
         launched = _Launched(self.streams[call.lane])
         waits: list[_Launched] = []
+        launch: Launch | None = None
         try:
             # An instance has one set of input and output buffers: its last results must be out.
             if last := self._last_launch.get(call.instance):
@@ -296,7 +350,8 @@ class Runner:
             launch = self.device.launch(item.handle, job.arguments, outputs, launched.stream)
             launched.event = self.device.record_event(launched.stream)
         except BaseException as error:
-            self.end_failed(call, error)
+            # Also where nothing was launched: the stream still waits for the events in `waits`.
+            self.end_failed(call, error, launch=launch, started=bool(waits))
             self._release(waits)
             job.submission.set_exception(error)
             return
@@ -327,16 +382,18 @@ class Runner:
             try:
                 data = self.device.finish(entry.launch)
                 self._note(entry.item.instance.id)
+                outputs = name_outputs(data, entry.item.description)
             except BaseException as error:
                 if isinstance(error, DeviceError) and error.unsettled:
                     self._stop(error)
                 entry.submission.set_exception(error)
             else:
-                entry.submission.set_result(name_outputs(data, entry.item.description))
-            if self._race is not None:
-                entry.launched.stamp = self._race.end()
-            entry.launched.ended.set()
-            self._release([entry.launched, *entry.waits])
+                entry.submission.set_result(outputs)
+            finally:
+                if self._race is not None:
+                    entry.launched.stamp = self._race.end()
+                entry.launched.ended.set()
+                self._release([entry.launched, *entry.waits])
 
     def _use(self, launched: _Launched) -> bool:
         """Keep an event for one more user; False once it is gone: nothing need be waited for."""
@@ -352,7 +409,8 @@ class Runner:
                 launched.users -= 1
                 last = launched.users == 0
             if last and launched.event is not None:
-                self.device.destroy_event(launched.event)
+                # What cannot be destroyed stays with the device, whose close says so.
+                failure_of(self.device.destroy_event, launched.event)
 
     def close(self, timeout_s: float | None = None) -> None:
         """Withdraw what waits, wait for what runs, end the threads."""
@@ -393,9 +451,16 @@ class Frame:
         traceback: TracebackType | None,
     ) -> None:
         self._frame.leave(failed=kind is not None, timeout_s=self._timeout_s)
-        failures = [e for s in self._submissions if (e := _failure(s, self._timeout_s))]
-        if kind is None and failures:
-            raise failures[0]
+        unseen = [(s, e) for s in self._submissions if (e := _failure(s, self._timeout_s))]
+        if kind is not None or not unseen:
+            return
+        for _, failure in unseen:
+            if not isinstance(failure, CancelledError):
+                raise failure
+        self._runner.refuse_when_broken()
+        raise GuardError(
+            f"{unseen[0][0].call} was withdrawn before it ran, and nobody looked at its future"
+        )
 
     def run(
         self, step: str, inputs: object = None, *, timeout_s: float | None = None
@@ -445,12 +510,10 @@ class Frame:
             runner.wait_on_host(call)
             arena = runner.loaded.arena
             work, weights = arena.work_of(item.instance), arena.weights_of(item.instance)
-            try:
-                yield Slot(call.instance, item.handle, stream, work, weights)
-            finally:
-                runner.device.synchronize(stream)
+            yield Slot(call.instance, item.handle, stream, work, weights)
+            runner.device.synchronize(stream)
         except BaseException as error:
-            runner.end_failed(call, error)
+            runner.end_failed(call, error, started=True)
             raise
         call.done(token=runner.over(call))
 
@@ -466,9 +529,9 @@ class Frame:
 
 def _failure(submission: Submission, timeout_s: float | None) -> BaseException | None:
     """Wait for a submission; return what it raised if nobody looked at it."""
-    retrieved = submission.retrieved
+    if submission.retrieved:
+        return None
     try:
-        error = submission.exception(timeout_s)
+        return submission.exception(timeout_s)
     except (CancelledError, TimeoutError) as unfinished:
-        error = unfinished
-    return None if retrieved or isinstance(error, CancelledError) else error
+        return unfinished

@@ -9,7 +9,7 @@ standard library and `acl` alone.
 """
 
 import hashlib
-import importlib.util
+import threading
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -23,12 +23,13 @@ from arena.device.base import Device, LoadOptions, StreamId
 from arena.errors import DeviceError
 from arena.files import DEMO_PREFIX, read_bytes, rebase_path, write_atomically
 from arena.guard import Guard
-from arena.loader import LoadedFleet, failure_of, load_plan
+from arena.loader import LoadedFleet, load_plan
+from arena.memory import failure_of
 from arena.running import Frame, Runner
 from arena.sources import Readers, model_source
 from arena.tensors import HostArray
 from planner.codec import claims_plan, decode_plan, encode_plan, examine_plan
-from planner.errors import DecodeError, PlanError, UsageError
+from planner.errors import ArenaError, DecodeError, PlanError, UsageError
 from planner.fleet import FleetSpec, ModelSpec
 from planner.judge import judge
 from planner.model import page_rounded
@@ -40,12 +41,15 @@ __all__ = [
     "FleetReport",
     "OpenedPlan",
     "attach",
+    "compare_digests",
     "default_device",
     "judge_file",
     "load_opened",
     "open_plan",
     "open_plan_or_fleet",
     "plan_and_load",
+    "refuse_misfit",
+    "refuse_violations",
     "write_plan",
 ]
 
@@ -72,7 +76,7 @@ def open_plan(path: Path) -> OpenedPlan:
         The judge found violations; the message names them.
     """
     plan = decode_plan(read_bytes(path))
-    _refuse_violations(plan, str(path))
+    refuse_violations(plan, str(path))
     return OpenedPlan(plan, path.parent)
 
 
@@ -167,6 +171,7 @@ class Fleet:
         self.plan = plan
         self.runner = runner
         self.closing = ExitStack()
+        self._closing_lock = threading.Lock()
         self._measured = measured
 
     @property
@@ -224,7 +229,17 @@ class Fleet:
 
     def close(self) -> None:
         """Withdraw what waits, wait for what runs, unload, free, release the device; idempotent."""
-        self.closing.close()
+        self.runner.close()  # Refused inside a slot, or interrupted: then nothing is given back.
+        with self._closing_lock:
+            try:
+                self.closing.close()
+            except ArenaError as last:
+                first: BaseException = last
+                while isinstance(first.__context__, ArenaError):
+                    first = first.__context__
+                if first is not last:
+                    first.add_note(str(last))
+                raise first from None  # What failed first is the cause of the rest.
 
     def _channel(self, name: str) -> str:
         if "[" not in name:
@@ -347,6 +362,7 @@ def attach(
     base: str | Path = ".",
     readers: Readers | None = None,
     options: LoadOptions | None = None,
+    race_check: bool = False,
 ) -> Fleet:
     """Load a plan inside an application that owns acl.init, the context, streams and datasets.
 
@@ -363,8 +379,9 @@ def attach(
         One stream of that context for each lane of the plan; no two lanes share one.
     acl : module or None
         A module with pyACL's functions, such as a twin's; None: ``acl`` itself.
-    base, readers, options
-        As in `plan_and_load`; by default models are loaded without datasets.
+    base, readers, options, race_check
+        As in `plan_and_load`; by default models are loaded without datasets. The race check sees
+        `frame.run` and `frame.submit`; what the application executes in slots it does not.
 
     Raises
     ------
@@ -394,6 +411,7 @@ def attach(
             readers=readers,
             options=options or LoadOptions(host_io=False),
             streams={lane: StreamId(stream) for lane, stream in streams.items()},
+            race_check=race_check,
         )
         fleet.closing = stack.pop_all()
         return fleet
@@ -419,7 +437,17 @@ def default_device(fleet: FleetSpec) -> str:
             "the fleet mixes ONNX or compiled models with .om or declared models; no device runs "
             "both: make two fleets"
         )
-    return "acl" if kinds == {"om"} and importlib.util.find_spec("acl") else "twin"
+    return "acl" if kinds == {"om"} and _has_pyacl() else "twin"
+
+
+def _has_pyacl() -> bool:
+    from arena.device.acl import import_acl
+
+    try:
+        import_acl()
+    except DeviceError:
+        return False
+    return True
 
 
 def _kind(model: ModelSpec) -> str:
@@ -434,7 +462,7 @@ def _opened(
 ) -> OpenedPlan:
     """Return a judged plan, planning first where there is none."""
     if isinstance(fleet, Plan):
-        _refuse_violations(fleet, "the plan")
+        refuse_violations(fleet, "the plan")
         opened = OpenedPlan(fleet, base)
     elif isinstance(fleet, FleetSpec):
         from arena.planning import plan_spec
@@ -443,7 +471,7 @@ def _opened(
         return OpenedPlan(planned.plan, base, planned.warnings)
     else:
         return open_plan_or_fleet(Path(fleet), readers=readers)
-    _compare_digests(opened, readers)
+    compare_digests(opened, readers)
     return opened
 
 
@@ -471,18 +499,19 @@ def open_plan_or_fleet(
             f"{path} is a plan: its limit is part of it; plan the fleet again with another one"
         )
     if compare_files:
-        _compare_digests(opened, readers)
+        compare_digests(opened, readers)
     return opened
 
 
-def _refuse_violations(plan: Plan, where: str) -> None:
+def refuse_violations(plan: Plan, where: str) -> None:
+    """Raise `PlanError` with what the judge found, if it found anything; `where` begins it."""
     violations = judge(plan)
     if violations:
         listed = "; ".join(str(violation) for violation in violations[:5])
         raise PlanError(f"{where}: {len(violations)} violations: {listed}")
 
 
-def _compare_digests(opened: OpenedPlan, readers: Readers | None) -> None:
+def compare_digests(opened: OpenedPlan, readers: Readers | None) -> None:
     """Refuse a plan whose model files are not the files that it was made of."""
     hashed: dict[Path, str] = {}
     for model, size in opened.plan.sizes:
@@ -516,10 +545,10 @@ def _start(
 ) -> Fleet:
     """Load an opened plan on an open device; `stack` undoes it."""
     plan = opened.plan
-    if race_check or device.name == "twin":
+    if (race_check or device.name == "twin") and not _is_checked(device):
         device = RaceCheck(device)
     measured = _Measured(device)
-    _refuse_misfit(plan, device)
+    refuse_misfit(plan, device)
     sources = {
         model: model_source(plan.fleet.model(model), opened.base, readers)
         for model, _ in plan.sizes
@@ -564,12 +593,27 @@ def _outside_bytes(plan: Plan, loaded: LoadedFleet) -> int:
     return align_up(total, plan.page_bytes)
 
 
-def _refuse_misfit(plan: Plan, device: Device) -> None:
+def _is_checked(device: Device) -> bool:
+    """Return whether a race check is among the adaptors of a device."""
+    layer: Device | None = device
+    while layer is not None:
+        if isinstance(layer, RaceCheck):
+            return True
+        layer = getattr(layer, "inner", None)
+    return False
+
+
+def refuse_misfit(plan: Plan, device: Device) -> None:
     """Refuse a plan that does not fit its own limit, or the memory that is free now."""
-    if not plan.fits:
+    if plan.short_bytes:
         raise PlanError(
             f"the plan of fleet {plan.fleet.name!r} does not fit: it needs {plan.needed_bytes} "
-            f"bytes, {plan.short_bytes} more than the limit, and {plan.stream_count} streams"
+            f"bytes, {plan.short_bytes} more than the limit"
+        )
+    if not plan.fits:
+        raise PlanError(
+            f"the plan of fleet {plan.fleet.name!r} does not fit: it takes {plan.stream_count} "
+            f"streams of {plan.fleet.device.streams_max}"
         )
     free = device.memory_info().free_bytes
     needed = plan.planned_bytes + plan.outside_bytes

@@ -14,7 +14,7 @@ from arena.device.base import Argument, DeviceRange, ModelDescription
 from planner.errors import UsageError
 from planner.model import TensorSpec
 
-__all__ = ["HostArray", "as_arguments", "as_array", "name_outputs"]
+__all__ = ["ELEMENT_TYPES", "HostArray", "as_arguments", "as_array", "name_outputs"]
 
 HostArray: TypeAlias = Any
 """A numpy array or a memoryview: the two cannot be told apart without importing numpy."""
@@ -33,6 +33,8 @@ _FORMATS: Final = {
     "float32": "f",
     "float64": "d",
 }
+ELEMENT_TYPES: Final = frozenset(_FORMATS)
+"""numpy's names of the types that host arrays can have; others pass as bytes."""
 _SAME: Final = {"l": "q", "L": "Q"}
 """numpy names 64-bit integers by the C type long, which has 8 bytes wherever devices are."""
 
@@ -113,10 +115,12 @@ def as_array(data: bytearray, spec: TensorSpec) -> HostArray:
     """Return the bytes of one output as an array of the output's type and shape."""
     shape: tuple[int, ...] = spec.shape
     code = _FORMATS.get(spec.dtype, "B")
-    if prod(shape) * _width(code) != len(data):
+    if len(data) % _width(code):
+        code, shape = "B", (len(data),)  # a size that its type does not divide: bytes
+    elif prod(shape) * _width(code) != len(data):
         shape = (len(data) // _width(code),)  # undetermined axes: flat
     if numpy := sys.modules.get("numpy"):
-        return numpy.frombuffer(data, spec.dtype if code != "B" else "uint8").reshape(shape)
+        return numpy.frombuffer(data, "uint8" if code == "B" else spec.dtype).reshape(shape)
     view: Any = memoryview(data)
     if code == "e" or not data:
         return view  # memoryview knows no half floats; nothing has no shape

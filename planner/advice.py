@@ -13,7 +13,9 @@ __all__ = ["advise", "starting_fleet"]
 
 def starting_fleet(models: tuple[ModelSpec, ...], *, threads: int, lane: str) -> FleetSpec:
     """Return a fleet in which each of `threads` channels runs every model once per frame."""
-    steps = tuple(StepSpec(model.id, model.id, lane) for model in models)
+    steps = tuple(
+        StepSpec(f"step-{number}", model.id, lane) for number, model in enumerate(models, start=1)
+    )
     return FleetSpec("advised", models, (PipelineSpec("serve", steps, channels=threads),))
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from planner.bounds.fleet import fleet_bound
 from planner.conflict import ConflictRelation
-from planner.errors import SpecError
+from planner.errors import PlanError, SpecError
 from planner.fleet import FleetSpec
 from planner.judge import judge
 from planner.model import (
@@ -120,7 +120,8 @@ def plan_fleet(
         outside_bytes=plan_outside([model for _, model, _ in rows], used, options.page_bytes),
     )
     violations = judge(plan)
-    assert not violations, f"the judge refuses our own plan: {violations[0]}"
+    if violations:  # No assert: what leaves here is judged under -O as well.
+        raise PlanError(f"the judge refuses our own plan: {violations[0]}")
     return plan
 
 
@@ -177,7 +178,8 @@ def plan_work(
         solution = solve(problem, options, bound=bound, groups=groups)
     assert solution.assignment is not None, "without a capacity there is always an assignment"
     violation = next(iter(validate(problem, solution.assignment)), None)
-    assert violation is None, f"the validator refuses our own offsets: {violation}"
+    if violation is not None:
+        raise PlanError(f"the validator refuses our own offsets: {violation}")
     return solution
 
 

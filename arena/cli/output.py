@@ -1,11 +1,13 @@
 """What every command prints: one JSON object, or text for people; never both on stdout."""
 
 import json
-import os
+import shutil
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+
+import typer
 
 from planner.errors import ArenaError
 
@@ -17,13 +19,16 @@ __all__ = ["console", "emit_error", "emit_json", "live_line", "progress", "table
 
 def emit_json(value: Mapping[str, object]) -> None:
     """Print one JSON object on stdout."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n")
+    sys.stdout.write(json.dumps(value, allow_nan=False) + "\n")
 
 
 def emit_error(error: Exception, *, message: str, as_json: bool) -> None:
     """Print what went wrong: one line on stderr, and the JSON object where one was asked for."""
     line = " ".join(message.split()) or type(error).__name__
-    fault = error.fault if isinstance(error, ArenaError) else "the caller"
+    if isinstance(error, ArenaError):
+        fault = error.fault
+    else:
+        fault = "the caller" if isinstance(error, typer.TyperException) else "this software"
     sys.stderr.write(f"error ({fault}): {line}\n")
     if as_json:
         emit_json({"error": {"message": line, "fault": fault, "type": type(error).__name__}})
@@ -39,7 +44,7 @@ def console() -> "Console":
     """Return the console for stdout: 80 columns when it is no terminal; NO_COLOR is respected."""
     from rich.console import Console
 
-    width = None if sys.stdout.isatty() else int(os.environ.get("COLUMNS", "80"))
+    width = None if sys.stdout.isatty() else shutil.get_terminal_size((80, 24)).columns
     return Console(width=width, highlight=False, markup=False, soft_wrap=False)
 
 

@@ -14,7 +14,8 @@ the binding's source, the vendor's documents and the twin are what it was writte
 """
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from types import ModuleType
 from typing import Final
 
@@ -156,6 +157,19 @@ class AclDevice:
         if not self._context.handle:
             raise UsageError(f"device {self._name!r} is not open")
         return self._context.entered()
+
+    @contextmanager
+    def _entered_to_wait(self) -> Iterator[None]:
+        """Enter the context to wait for executions: where that fails, they may still run."""
+        entered = self._entered()
+        try:
+            entered.__enter__()
+        except DeviceError as error:
+            error.unsettled = True
+            raise
+        with ExitStack() as stack:
+            stack.push(entered.__exit__)
+            yield
 
     @property
     def _memory(self) -> AclMemory:
@@ -335,11 +349,20 @@ class AclDevice:
 
     def finish(self, launch: Launch) -> tuple[bytearray | None, ...]:
         """Wait for one execution and return its outputs."""
-        with self._entered():
+        with self._entered_to_wait():
             state = self._model(launch.model)
-            if launch is not state.launch or launch.over:
+            if not isinstance(launch, AclLaunch) or launch is not state.launch:
                 raise UsageError(f"model {state.name!r}: this launch is over, finished or failed")
-            self._streams.wait(launch.stream)
+            if launch.failure is not None:
+                failure, launch.failure = launch.failure, None
+                raise failure
+            if launch.over:
+                raise UsageError(f"model {state.name!r}: this launch is over, finished or failed")
+            try:
+                self._streams.wait(launch.stream)
+            except DeviceError:
+                launch.failure = None  # Raised here; others on the stream raise it in theirs.
+                raise
             try:
                 return state.io.take_outputs()
             finally:
@@ -347,7 +370,7 @@ class AclDevice:
 
     def synchronize(self, stream: StreamId) -> None:
         """Wait until everything launched on `stream` has ended; raises what failed there."""
-        with self._entered():
+        with self._entered_to_wait():
             self._streams.synchronize(stream)
 
     # ------------------------------------------------------------------ streams and events
@@ -399,6 +422,12 @@ def import_acl() -> ModuleType:
             "set_env.sh, or rehearse with --device twin"
         ) from error
     module: ModuleType = acl
+    if not (hasattr(module, "rt") and hasattr(module, "mdl")):
+        where = getattr(module, "__file__", "an unknown place")
+        raise DeviceError(
+            f"module acl at {where} is not pyACL: it has no acl.rt and acl.mdl; put CANN's "
+            "python/site-packages before it in PYTHONPATH"
+        )
     return module
 
 

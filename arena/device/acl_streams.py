@@ -35,6 +35,8 @@ class AclLaunch:
         Finished, or failed.
     hung : bool
         It did not end in time and may still write to its memory.
+    failure : DeviceError or None
+        What failed on its stream while another execution was waited for; `finish` raises it.
     """
 
     model: ModelHandle
@@ -44,6 +46,7 @@ class AclLaunch:
     leaves_outputs: bool
     over: bool = False
     hung: bool = False
+    failure: DeviceError | None = None
 
 
 @dataclass(eq=False, slots=True)
@@ -145,9 +148,10 @@ class AclStreams:
             names = ", ".join(repr(launch.name) for launch in running)
             message = f"{error}; running there: {names}" if names else str(error)
             unsettled = error.code in (*_HUNG, AclCode.RT_CONTEXT_NULL)
-            raise DeviceError(
-                message, call=error.call, code=error.code, unsettled=unsettled
-            ) from error
+            failure = DeviceError(message, call=error.call, code=error.code, unsettled=unsettled)
+            for launch in running:
+                launch.failure = failure
+            raise failure from error
 
     def synchronize(self, stream: StreamId) -> None:
         """Wait for a stream; launches that left nothing to copy are over then."""

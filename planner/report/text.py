@@ -21,13 +21,13 @@ def plan_text(plan: Plan) -> str:
     """Return what a person wants to know of a plan: figures, proof, instances, whether it fits."""
     out = io.StringIO()
     console = Console(file=out, width=80, highlight=False, markup=False, color_system=None)
-    console.print(_heading(plan), soft_wrap=True)
+    console.print(_heading(plan))
     console.print(_figures(plan))
     console.print(_instances(plan))
     if len(plan.instances) > ROWS_MAX:
         console.print(f"... and {len(plan.instances) - ROWS_MAX} more instances (--json has all)")
-    console.print(_verdict(plan), soft_wrap=True)
-    console.print(f"not counted: {'; '.join(NOT_COUNTED)}", soft_wrap=True)
+    console.print(_verdict(plan))
+    console.print(f"not counted: {'; '.join(NOT_COUNTED)}")
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
 
 
@@ -59,6 +59,8 @@ def _proof(plan: Plan) -> str:
     if plan.status is SolveStatus.OPTIMAL:
         return "proven optimal"
     slack = plan.height_bytes - plan.lower_bound_bytes
+    if not plan.lower_bound_bytes:
+        return f"at most {format_bytes(slack)} above the optimum"
     share = slack / plan.lower_bound_bytes
     return f"at most {format_bytes(slack)} ({share:.2%}) above the optimum"
 

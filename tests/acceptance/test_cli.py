@@ -283,8 +283,7 @@ def test_text_fits_80_columns(fleet: Path, capsys: pytest.CaptureFixture[str]) -
     for words in (["plan", fleet], ["report", fleet], ["inspect", fleet.parent / "models/det.om"]):
         assert execute([str(word) for word in words]) == 0
         out, _ = capsys.readouterr()
-        table = [line for line in out.splitlines() if not line.startswith(("needs", "not counted"))]
-        assert max(map(len, table)) <= 80
+        assert max(map(len, out.splitlines())) <= 80
 
 
 def test_the_installed_command_runs_in_a_process_of_its_own(fleet: Path) -> None:
@@ -298,5 +297,5 @@ def test_the_installed_command_runs_in_a_process_of_its_own(fleet: Path) -> None
         check=False,
     )
     assert done.returncode == 1
-    assert "DOES NOT FIT" in done.stdout
+    assert "DOES NOT FIT" in " ".join(done.stdout.split())
     assert "\x1b" not in done.stdout

@@ -50,7 +50,9 @@ def test_every_call_may_fail_once(tmp_path: Path) -> None:
             if faulty.n_failed == 0:
                 break
     loads = [error for error in failures if isinstance(error, LoadError)]
-    assert all("have been undone" in str(error) for error in loads)
+    assert all(
+        "have been undone" in str(error) or "nothing was loaded" in str(error) for error in loads
+    )
     named = [str(error) for error in loads if str(error).startswith("instance '")]
     assert [text.split("'")[1] for text in named] == [
         "tracker@tracking",  # largest weights first

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from arena.files import read_bytes, rebase_path, write_atomically
-from planner.errors import DecodeError, SpecError
+from planner.errors import DecodeError, UsageError
 
 
 def test_write_then_read(tmp_path: Path) -> None:
@@ -29,7 +29,7 @@ def test_a_file_above_the_limit_is_not_read(tmp_path: Path) -> None:
 
 
 def test_a_missing_folder_is_the_callers_fault(tmp_path: Path) -> None:
-    with pytest.raises(SpecError, match="cannot be written: No such file"):
+    with pytest.raises(UsageError, match="cannot be written: No such file"):
         write_atomically(tmp_path / "absent" / "plan.json", b"")
 
 
@@ -37,7 +37,7 @@ def test_a_failed_write_leaves_nothing(tmp_path: Path) -> None:
     folder = tmp_path / "taken"
     folder.mkdir()
     (folder / "file").touch()
-    with pytest.raises(SpecError, match="cannot be written"):
+    with pytest.raises(UsageError, match="cannot be written"):
         write_atomically(folder, b"x")
     assert [p.name for p in tmp_path.iterdir()] == ["taken"]
 

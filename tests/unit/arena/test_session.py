@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Iterator
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, wait
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -144,7 +144,8 @@ def test_cancelling_withdraws_what_waits(fleet: Fleet) -> None:
             waiting.start()
             future = submit_elsewhere(other, "second")
             assert future.cancel()
-            assert not future.cancel()
+            assert future.cancelled()
+            assert wait([future], timeout=10).done == {future}
         with pytest.raises(CancelledError):
             future.result(timeout=10)
 

@@ -168,13 +168,13 @@ def test_figures_and_text_agree() -> None:
     assert plan_figures(plan)["height_bytes"] == plan.height_bytes
     text = plan_text(plan)
     assert "proven optimal" in text
-    assert "no limit is given" in text
-    assert max(len(line) for line in text.splitlines()[:-2]) <= 80
+    assert "no limit is given" in " ".join(text.split())
+    assert max(len(line) for line in text.splitlines()) <= 80
 
 
 def test_the_text_says_by_how_much_it_does_not_fit() -> None:
     fleet = replace(SMALL, device=replace(SMALL.device, memory_bytes=1024, streams_max=1))
-    text = plan_text(plan_fleet(fleet, SIZES))
+    text = " ".join(plan_text(plan_fleet(fleet, SIZES)).split())
     assert "DOES NOT FIT in 1.00 KiB: short by 4193280 bytes" in text
     assert "DOES NOT FIT: 2 streams of 1" in text
     roomy = replace(SMALL, device=replace(SMALL.device, memory_bytes=1 << 30))
