@@ -1,10 +1,12 @@
 """Bounded reads, atomic writes, and paths that survive a move."""
 
+import os
+import threading
 from pathlib import Path
 
 import pytest
 
-from arena.files import read_bytes, rebase_path, write_atomically
+from arena.files import read_bytes, read_text, rebase_path, write_atomically
 from planner.errors import DecodeError, UsageError
 
 
@@ -54,3 +56,31 @@ def test_a_failed_write_leaves_nothing(tmp_path: Path) -> None:
 )
 def test_rebase(file: str, expected: str) -> None:
     assert rebase_path(file, old=Path("/srv/fleets"), new=Path("/srv/plans")) == expected
+
+
+def test_a_link_to_a_folder_does_not_mislead(tmp_path: Path) -> None:
+    (tmp_path / "deep" / "er" / "plans").mkdir(parents=True)
+    (tmp_path / "fleets").mkdir()
+    link = tmp_path / "plans"
+    link.symlink_to(tmp_path / "deep" / "er" / "plans")
+    moved = rebase_path("a.om", old=tmp_path / "fleets", new=link)
+    assert (link.resolve() / moved).resolve() == (tmp_path / "fleets" / "a.om").resolve()
+
+
+def test_a_pipe_is_written_to_and_not_replaced(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    received: list[bytes] = []
+    reader = threading.Thread(target=lambda: received.append(pipe.read_bytes()))
+    reader.start()
+    write_atomically(pipe, b"plan")
+    reader.join()
+    assert received == [b"plan"]
+    assert pipe.is_fifo()
+
+
+def test_text_must_be_utf_8(tmp_path: Path) -> None:
+    target = tmp_path / "fleet.yaml"
+    target.write_bytes(b"name: \xff")
+    with pytest.raises(DecodeError, match="byte 6 is not UTF-8 text"):
+        read_text(target)

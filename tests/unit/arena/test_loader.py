@@ -7,9 +7,15 @@ from pathlib import Path
 import pytest
 
 from arena.device import open_device
-from arena.device.adaptors import Adaptor
-from arena.device.base import Device, DeviceRange, ModelSource
-from arena.errors import DeviceError
+from arena.device.adaptors import Adaptor, TrackingDevice
+from arena.device.base import (
+    Device,
+    DeviceRange,
+    ModelDescription,
+    ModelHandle,
+    ModelSource,
+)
+from arena.errors import DeviceError, LoadError
 from arena.loader import LoadedInstance, load_plan
 from arena.planning import plan_file
 from planner.errors import PlanError
@@ -133,3 +139,36 @@ def test_reservations_that_cannot_be_freed_are_named(
     for block in (loaded.arena.work, loaded.arena.weights):
         assert block is not None
         sticky.free(block)
+
+
+def test_a_rule_that_reserves_less_than_the_vendors_is_refused(
+    device: Device, plan: Plan, sources: Sources
+) -> None:
+    tight = replace(plan, rule=replace(plan.rule, tail_bytes=0))
+    with pytest.raises(PlanError, match="reserves less than the vendor's rule"):
+        load_plan(tight, device, sources)
+
+
+def test_a_model_that_stays_loaded_after_a_failed_description_is_named(
+    device: Device, plan: Plan, sources: Sources
+) -> None:
+    class Mute(Adaptor):
+        stuck = True
+
+        def describe(self, model: ModelHandle) -> ModelDescription:
+            raise DeviceError("describe: no")
+
+        def unload(self, model: ModelHandle) -> None:
+            if self.stuck:
+                self.kept = model
+                raise DeviceError("unload: no")
+            super().unload(model)
+
+    tracking = TrackingDevice(device)
+    mute = Mute(tracking)
+    with pytest.raises(LoadError, match=r"stays loaded: unload: no.*reservation \[0x.* stays"):
+        load_plan(plan, mute, sources)
+    mute.stuck = False
+    mute.unload(mute.kept)
+    for block in tracking.outstanding_memory:
+        device.free(block)

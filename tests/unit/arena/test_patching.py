@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -118,6 +119,57 @@ def test_a_model_on_several_lanes_needs_a_bound_thread(twin: Twin, planned: Plan
                 model, code = acl.mdl.load_from_file(path)
                 assert code == 0
                 assert acl.mdl.unload(model) == 0
+
+
+def test_a_changed_model_file_is_refused(twin: Twin, planned: Planned) -> None:
+    model = planned.base / "models" / "rec.om"
+    data = bytearray(model.read_bytes())
+    data[-1] ^= 1
+    model.write_bytes(data)
+    with (
+        pytest.raises(PlanError, match=r"model 'reader': .* has digest"),
+        patch_acl(planned.plan, acl=twin.acl, base=planned.base),
+    ):
+        pass
+
+
+def test_a_failed_first_load_gives_the_arena_back(twin: Twin, planned: Planned) -> None:
+    acl: Any = twin.acl
+    before = used(acl)
+    with patch_acl(planned.plan, acl=twin.acl, base=planned.base):
+        model = planned.base / "models" / "det.om"
+        model.write_bytes(b"no model any more")
+        _, code = acl.mdl.load_from_file(str(model))
+        assert code != 0
+    assert used(acl) == before
+
+
+def test_executions_hold_the_locks_of_their_instance(twin: Twin, planned: Planned) -> None:
+    acl: Any = twin.acl
+    with patch_acl(planned.plan, acl=twin.acl, base=planned.base) as patched:
+        path = str(planned.base / "models" / "det.om")
+        model, _ = acl.mdl.load_from_file(path)
+        stream, _ = acl.rt.create_stream()
+        empty = acl.mdl.create_dataset()
+        lock = patched._locks["vision"]
+        with lock:
+            done: list[int] = []
+            context, _ = acl.rt.get_context()
+
+            def execute() -> None:
+                acl.rt.set_context(context)
+                done.append(acl.mdl.execute_async(model, empty, empty, stream))
+
+            thread = threading.Thread(target=execute)
+            thread.start()
+            thread.join(0.2)
+            assert done == []  # waits for the lane
+        thread.join()
+        assert done != [0]  # the empty dataset is refused, after the lock was had
+        assert acl.mdl.execute(model, empty, empty) != 0
+        assert acl.mdl.destroy_dataset(empty) == 0
+        assert acl.rt.destroy_stream(stream) == 0
+        assert acl.mdl.unload(model) == 0
 
 
 def test_attach_leaves_the_application_as_it_was(

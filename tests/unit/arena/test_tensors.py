@@ -109,3 +109,9 @@ def test_outputs_without_numpy_are_memoryviews(
     array = as_array(bytearray(data), spec)
     assert isinstance(array, memoryview)
     assert array.tolist() == expected
+
+
+def test_an_output_that_its_type_does_not_divide_is_bytes() -> None:
+    array = as_array(bytearray(b"1234567"), TensorSpec("y", "float32", (2,), 7))
+    assert array.dtype == np.uint8
+    assert array.shape == (7,)

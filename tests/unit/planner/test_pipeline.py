@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from planner.advice import advise
 from planner.codec import encode_plan
 from planner.conflict import ConflictRelation
-from planner.errors import SpecError
+from planner.errors import PlanError, SpecError
 from planner.fleet import Dedupe, FleetSpec, ModelSpec
 from planner.judge import judge
 from planner.model import DEFAULT_RULE, PAGE_BYTES, ModelId, ModelSize, page_rounded
@@ -209,3 +209,22 @@ def test_advice_needs_models_and_threads() -> None:
 def test_page_rounding_follows_the_vendor() -> None:
     assert page_rounded(1024 * 1024) == 1024 * 1024
     assert page_rounded(1024 * 1024 + 1) == PAGE_BYTES
+
+
+def test_a_refused_plan_never_leaves_even_without_assertions(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import planner.pipeline
+
+    monkeypatch.setattr(planner.pipeline, "judge", lambda _plan: ("wrong",))
+    with pytest.raises(PlanError, match="the judge refuses our own plan: wrong"):
+        plan_fleet(SMALL, SIZES)
+    monkeypatch.setattr(planner.pipeline, "validate", lambda *_: iter(("overlap",)))
+    with pytest.raises(PlanError, match="the validator refuses our own offsets: overlap"):
+        plan_fleet(SMALL, SIZES)
+
+
+def test_names_of_files_need_not_be_names_of_steps() -> None:
+    models = (ModelSpec(ModelId("yolov5s_v6.1[b]"), work_bytes=512, weight_bytes=0),)
+    sizes = {models[0].id: ModelSize(512, 0)}
+    assert len(advise(models, sizes, threads=2)) == 4
