@@ -22,6 +22,7 @@ from arena.device.adaptors import RaceCheck
 from arena.device.base import Device, LoadOptions, StreamId
 from arena.errors import DeviceError
 from arena.files import DEMO_PREFIX, read_bytes, rebase_path, write_atomically
+from arena.formats import read_model_facts
 from arena.guard import Guard
 from arena.loader import LoadedFleet, load_plan
 from arena.memory import failure_of
@@ -30,7 +31,7 @@ from arena.sources import Readers, model_source
 from arena.tensors import HostArray
 from planner.codec import claims_plan, decode_plan, encode_plan, examine_plan
 from planner.errors import ArenaError, DecodeError, PlanError, UsageError
-from planner.fleet import FleetSpec, ModelSpec
+from planner.fleet import Dedupe, FleetSpec, ModelSpec
 from planner.judge import judge
 from planner.model import page_rounded
 from planner.plan import Plan
@@ -512,25 +513,44 @@ def refuse_violations(plan: Plan, where: str) -> None:
 
 
 def compare_digests(opened: OpenedPlan, readers: Readers | None) -> None:
-    """Refuse a plan whose model files are not the files that it was made of."""
-    hashed: dict[Path, str] = {}
+    """Refuse a plan whose model files are not the files that it was made of.
+
+    Where equal weights of different files share a buffer (`dedupe: weights`), the weight bytes are
+    compared as well. Each file is read once.
+    """
+    by_weights = opened.plan.fleet.device.dedupe is Dedupe.WEIGHTS
+    known: dict[Path, tuple[str, str]] = {}
     for model, size in opened.plan.sizes:
-        if not size.file_digest:
+        spec = opened.plan.fleet.model(model)
+        if not spec.file:
             continue
-        source = model_source(opened.plan.fleet.model(model), opened.base, readers)
+        source = model_source(spec, opened.base, readers)
         if source.path is None:
             assert source.read is not None
-            found = hashlib.sha256(source.read()).hexdigest()
+            found = _digests(source.read(), weights=by_weights)
         else:
-            if source.path not in hashed:
-                with source.path.open("rb") as file:
-                    hashed[source.path] = hashlib.file_digest(file, "sha256").hexdigest()
-            found = hashed[source.path]
-        if found != size.file_digest:
+            if source.path not in known:
+                known[source.path] = _digests(source.path, weights=by_weights)
+            found = known[source.path]
+        wanted = (size.file_digest, size.weights_digest if by_weights else "")
+        if found != wanted:
+            what = "digest" if found[0] != wanted[0] else "weights with digest"
+            mine, plans = next((a, b) for a, b in zip(found, wanted, strict=True) if a != b)
             raise PlanError(
-                f"model {model!r}: {source.name} has digest {found[:16]}..., the plan was made of "
-                f"{size.file_digest[:16]}...: plan again, or bring back the file"
+                f"model {model!r}: {source.name} has {what} {mine[:16] or 'none'}..., the plan was "
+                f"made of {plans[:16] or 'none'}...: plan again, or bring back the file"
             )
+
+
+def _digests(content: Path | bytes, *, weights: bool) -> tuple[str, str]:
+    """Return the digests of a model file and of its weights, the latter empty unless asked for."""
+    if weights:
+        facts = read_model_facts(content)
+        return facts.file_sha256, facts.weights_sha256
+    if isinstance(content, bytes):
+        return hashlib.sha256(content).hexdigest(), ""
+    with content.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest(), ""
 
 
 def _start(

@@ -11,7 +11,7 @@ from typing import Final, TypeAlias
 
 from arena.device.base import io_block_bytes
 from arena.formats import ModelFacts, read_model_facts
-from arena.sources import ONNX_SUFFIX, Readers, locate_model
+from arena.sources import ONNX_SUFFIX, Reader, Readers, checked_reader, locate_model
 from planner.errors import DecodeError, SpecError
 from planner.fleet import FleetSpec, ModelSpec
 from planner.model import ModelId, ModelSize
@@ -71,7 +71,7 @@ def measure_models(
                     "declares its sizes, so its bytes cannot come from a reader; give it a `file`",
                     f"models.{model.id}",
                 )
-            facts = read_model_facts(readers[model.id](), model.id, progress=progress)
+            facts = _facts_of_bytes(model.id, readers[model.id], progress)
         elif model.file:
             path = locate_model(model, base).resolve()
             if path not in known:
@@ -86,6 +86,10 @@ def measure_models(
         note = facts.note or (SYSTEM_MANAGED if size.system_managed else "")
         measured[model.id] = MeasuredModel(size, note)
     return measured
+
+
+def _facts_of_bytes(model: str, reader: Reader, progress: Progress | None) -> ModelFacts:
+    return read_model_facts(checked_reader(model, reader)(), model, progress=progress)
 
 
 def read_facts(path: Path, *, progress: Progress | None = None) -> ModelFacts:

@@ -11,11 +11,19 @@ from typing import TypeAlias
 
 from arena.device.base import ModelSource
 from arena.files import DEMO_PREFIX
-from planner.errors import SpecError
+from planner.errors import SpecError, UsageError
 from planner.fleet import ModelSpec
 from planner.model import TensorSpec
 
-__all__ = ["ONNX_SUFFIX", "Reader", "Readers", "locate_model", "model_source", "stand_in"]
+__all__ = [
+    "ONNX_SUFFIX",
+    "Reader",
+    "Readers",
+    "checked_reader",
+    "locate_model",
+    "model_source",
+    "stand_in",
+]
 
 Reader: TypeAlias = Callable[[], bytes]
 Readers: TypeAlias = Mapping[str, Reader]
@@ -41,11 +49,28 @@ def model_source(model: ModelSpec, base: Path, readers: Readers | None = None) -
         The file is missing. Caused by the fleet.
     """
     if readers and model.id in readers:
-        return ModelSource(model.id, read=readers[model.id])
+        return ModelSource(model.id, read=checked_reader(model.id, readers[model.id]))
     if model.file:
         path = locate_model(model, base)
         return ModelSource(str(path), path=path)
     return ModelSource(model.id, read=lambda: stand_in(model))
+
+
+def checked_reader(model: str, reader: Reader) -> Reader:
+    """Return a reader whose failures name the model, and which returns bytes and nothing else."""
+
+    def read() -> bytes:
+        try:
+            data: object = reader()
+        except Exception as error:
+            raise UsageError(f"models.{model}: its reader failed: {error!r}") from error
+        if not isinstance(data, bytes | bytearray | memoryview):
+            raise UsageError(
+                f"models.{model}: its reader returned {type(data).__name__}, expected bytes"
+            )
+        return bytes(data)
+
+    return read
 
 
 def locate_model(model: ModelSpec, base: Path) -> Path:

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from planner.conflict import ConflictRelation
 from planner.model import RegionRule
+from planner.pipeline import schedule_of
 from planner.plan import Plan
-from planner.schedule import Schedule
 
 __all__ = ["Strategy", "strategies"]
 
@@ -83,7 +83,7 @@ def _lane_maxima(plan: Plan, rule: RegionRule) -> dict[str, int]:
 
 
 def _any_conflict(plan: Plan) -> bool:
-    masks = ConflictRelation.of_schedule(Schedule.of_fleet(plan.fleet)).masks
+    masks = ConflictRelation.of_schedule(schedule_of(plan.fleet, plan.added)).masks
     placed = sum(1 << i for i, row in enumerate(plan.instances) if row.work_offset is not None)
     return any(
         mask & placed

@@ -1,5 +1,6 @@
 """The table of commands, and how errors become exit codes."""
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -73,6 +74,8 @@ def invoke(arguments: Sequence[str]) -> int:
     words = [word for word in arguments if word != "--debug"] or ["--help"]
     debug = "--debug" in arguments
     as_json = "--json" in words
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal may know fewer characters
     try:
         code = typer.main.get_command(app).main(args=words, standalone_mode=False)
         sys.stdout.flush()

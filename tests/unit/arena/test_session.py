@@ -360,3 +360,44 @@ def test_a_fleet_that_takes_more_streams_than_are_free_is_refused() -> None:
     with pytest.raises(DeviceError, match=r"has 1 streams free, .* lanes take 2"):
         plan_and_load(small_fleet(), device=device)
     device.close()
+
+
+def test_a_plan_without_the_digest_of_a_file_is_not_loaded(
+    tmp_path: Path, device: TrackingDevice
+) -> None:
+    planned = open_plan_or_fleet(write_fleet(tmp_path / "street"))
+    sizes = tuple((model, replace(size, file_digest="")) for model, size in planned.plan.sizes)
+    rows = tuple(replace(row, weights_key=f"model:{row.model}") for row in planned.plan.instances)
+    plan = replace(planned.plan, sizes=sizes, instances=rows)
+    with pytest.raises(PlanError, match=r"the plan was made of none"):
+        plan_and_load(plan, device=device, base=planned.base)
+
+
+def test_weights_that_share_by_content_are_compared_by_content(
+    tmp_path: Path, device: TrackingDevice
+) -> None:
+    fleet_file = write_fleet(tmp_path / "street")
+    fleet_file.write_text(fleet_file.read_text().replace("64MiB}", "64MiB, dedupe: weights}"))
+    planned = open_plan_or_fleet(fleet_file)
+    with plan_and_load(planned.plan, device=device, base=planned.base) as fleet:
+        fleet.run("door.look", bytes(64))
+    digest = dict(planned.plan.sizes)[ModelId("detector")].weights_digest
+    sizes = tuple(
+        (model, replace(size, weights_digest=digest) if model == "reader" else size)
+        for model, size in planned.plan.sizes
+    )
+    forged = replace(planned.plan, sizes=sizes)
+    with pytest.raises(PlanError):
+        plan_and_load(forged, device=device, base=planned.base)
+
+
+@pytest.mark.parametrize(
+    ("reader", "message"),
+    [
+        (lambda: 1 / 0, "models.reader: its reader failed: ZeroDivisionError"),
+        (lambda: None, "models.reader: its reader returned NoneType, expected bytes"),
+    ],
+)
+def test_a_reader_that_fails_names_its_model(reader: Any, message: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=message):
+        plan_and_load(write_fleet(tmp_path / "street"), device="twin", readers={"reader": reader})
