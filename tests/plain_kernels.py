@@ -12,7 +12,7 @@ from typing import Any
 
 import planner.solvers.kernels as package
 
-NAMES = ("space", "branch", "orders", "line")
+NAMES = ("space", "branch", "orders", "line", "buckets")
 _PATH = "planner.solvers.kernels."
 
 

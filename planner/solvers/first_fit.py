@@ -109,6 +109,8 @@ def greedy_orders(problem: Problem, masks: Sequence[int]) -> Iterator[tuple[tupl
             [(-a, -w) for a, w in zip(around, spans, strict=True)],
             [(lower, -s) for s, (lower, _) in zip(sizes, problem.lifetimes, strict=True)],
         ]
+        # From left to right among sizes of about a power of two: see `sweep`.
+        keys += [[(-s.bit_length(), a) for s, (a, _) in zip(sizes, problem.lifetimes, strict=True)]]
     for fit in Fit:
         for key in keys:
             yield tuple(sorted(range(problem.n), key=key.__getitem__)), fit  # stable: by index

@@ -22,28 +22,35 @@ class Shelf(NamedTuple):
 
     Attributes
     ----------
+    lowers, uppers : int64 array, shape (n,)
+        The buffers' lives, half-open.
     offsets : int64 array, shape (n,), granules
         -1 where not placed.
     counts, turn : int64 array, shape (number of chunks,)
         Entries of each chunk, and the chunks from the bottom up.
-    lows, ends, lowers, uppers : int64 array, axes: chunk, entry
+    lows, ends, starts, stops : int64 array, axes: chunk, entry
         Offset, end and life of each entry.
     used : int64 array, shape (1,)
         Chunks in use.
+    steps : int64 array, shape (1,)
+        Entries looked at.
     """
 
+    lowers: Ints
+    uppers: Ints
     offsets: Ints
     counts: Ints
     turn: Ints
     lows: Ints
     ends: Ints
-    lowers: Ints
-    uppers: Ints
+    starts: Ints
+    stops: Ints
     used: Ints
+    steps: Ints
 
 
 @jit
-def _insert(shelf: Shelf, low: int, end: int, lower: int, upper: int) -> None:
+def _insert(shelf: Shelf, low: int, end: int, start: int, stop: int) -> None:
     """Put an entry into the last chunk that begins at most at its offset; halve a full one."""
     k = shelf.used[0] - 1
     while k > 0 and shelf.lows[shelf.turn[k], 0] > low:
@@ -52,7 +59,7 @@ def _insert(shelf: Shelf, low: int, end: int, lower: int, upper: int) -> None:
     if shelf.counts[c] == _CHUNK:
         new = shelf.used[0]
         half = _CHUNK // 2
-        for array in (shelf.lows, shelf.ends, shelf.lowers, shelf.uppers):
+        for array in (shelf.lows, shelf.ends, shelf.starts, shelf.stops):
             array[new, :half] = array[c, half:]
         shelf.counts[c] = shelf.counts[new] = half
         for j in range(new, k + 1, -1):
@@ -65,64 +72,74 @@ def _insert(shelf: Shelf, low: int, end: int, lower: int, upper: int) -> None:
     while i > 0 and shelf.lows[c, i - 1] > low:
         shelf.lows[c, i] = shelf.lows[c, i - 1]
         shelf.ends[c, i] = shelf.ends[c, i - 1]
-        shelf.lowers[c, i] = shelf.lowers[c, i - 1]
-        shelf.uppers[c, i] = shelf.uppers[c, i - 1]
+        shelf.starts[c, i] = shelf.starts[c, i - 1]
+        shelf.stops[c, i] = shelf.stops[c, i - 1]
         i -= 1
     shelf.lows[c, i], shelf.ends[c, i] = low, end
-    shelf.lowers[c, i], shelf.uppers[c, i] = lower, upper
+    shelf.starts[c, i], shelf.stops[c, i] = start, stop
     shelf.counts[c] += 1
 
 
 @jit
-def _gap(space: Space, shelf: Shelf, v: int, lower: int, upper: int) -> int:
+def _gap(space: Space, shelf: Shelf, v: int) -> int:
     """Return the lowest offset where `v` meets nothing placed; above capacity: no place."""
-    size = space.sizes[v]
+    size, lower, upper = space.sizes[v], shelf.lowers[v], shelf.uppers[v]
     is_plain = space.is_plain == 1
     offset = 0 if is_plain else lift(space, v, 0)
     if lower >= upper:
         return offset
+    steps = 0
     for k in range(shelf.used[0]):
         c = shelf.turn[k]
         lows, ends = shelf.lows[c], shelf.ends[c]
-        starts, stops = shelf.lowers[c], shelf.uppers[c]
+        starts, stops = shelf.starts[c], shelf.stops[c]
         for i in range(shelf.counts[c]):
             if ends[i] > offset and starts[i] < upper and lower < stops[i]:
                 if lows[i] - offset >= size:
+                    shelf.steps[0] += steps + i
                     return offset
                 offset = ends[i] if is_plain else lift(space, v, ends[i])
+        steps += shelf.counts[c]
+    shelf.steps[0] += steps
     return offset
 
 
 @jit
-def place(
-    space: Space, shelf: Shelf, lowers: Ints, uppers: Ints, order: Ints, begin: int, end: int
-) -> bool:
-    """Place order[begin:end], each in its lowest gap; return whether all found one."""
-    for k in range(begin, end):
+def place(space: Space, shelf: Shelf, order: Ints, height_max: int) -> int:
+    """Place the buffers of `order`, each in its lowest gap; return how many found one.
+
+    Fewer than asked where one would end above `height_max` or finds no place in `space`.
+    """
+    for k in range(order.shape[0]):
         v = order[k]
-        offset = _gap(space, shelf, v, lowers[v], uppers[v])
-        if offset > space.capacity - space.sizes[v]:
-            return False
+        offset = _gap(space, shelf, v)
+        if offset > min(space.capacity, height_max) - space.sizes[v]:
+            return k
         shelf.offsets[v] = offset
-        if lowers[v] < uppers[v]:
-            _insert(shelf, offset, offset + space.sizes[v], lowers[v], uppers[v])
-    return True
+        if shelf.lowers[v] < shelf.uppers[v]:
+            end = offset + space.sizes[v]
+            _insert(shelf, offset, end, shelf.lowers[v], shelf.uppers[v])
+    return int(order.shape[0])
 
 
-def fresh(n: int) -> Shelf:
-    """Return an empty shelf for `n` buffers."""
+def fresh(lowers: Ints, uppers: Ints) -> Shelf:
+    """Return an empty shelf for buffers of these lives."""
+    n = len(lowers)
     n_chunks = 2 * (n // (_CHUNK // 2) + 1)
 
     def entries() -> Ints:
         return np.zeros((n_chunks, _CHUNK), np.int64)
 
     return Shelf(
+        lowers=lowers,
+        uppers=uppers,
         offsets=np.full(n, -1, np.int64),
         counts=np.zeros(n_chunks, np.int64),
         turn=np.zeros(n_chunks, np.int64),
         lows=entries(),
         ends=entries(),
-        lowers=entries(),
-        uppers=entries(),
+        starts=entries(),
+        stops=entries(),
         used=np.ones(1, np.int64),
+        steps=np.zeros(1, np.int64),
     )
