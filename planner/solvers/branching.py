@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from planner.solvers.kernels.branch import State
     from planner.solvers.kernels.space import Ints
 
-__all__ = ["NODES_PER_CALL", "Board", "Search", "fit"]
+__all__ = ["WORK_PER_CALL", "Board", "Search", "fit"]
 
-NODES_PER_CALL: Final = 5_000
-"""Nodes between two looks at `should_stop`: a few hundredths of a second compiled."""
+WORK_PER_CALL: Final = 500_000
+"""Nodes times buffers between two looks at `should_stop`: a few hundredths of a second compiled."""
 
 
 @dataclass(frozen=True)
@@ -133,6 +133,7 @@ class Search:
         n = len(board.grid.movable)
         noise = 1.0 - shake * np.random.Generator(np.random.PCG64(seed)).random(n)
         self.capacity = capacity
+        self._n = n
         self.nodes = 0
         self.status = SolveStatus.UNKNOWN
         self._offsets: Ints | None = None
@@ -161,10 +162,11 @@ class Search:
         from planner.solvers.kernels import branch
 
         end = self.nodes + nodes_max
+        per_call = max(1, WORK_PER_CALL // self._n)
         while self._state is not None and self.nodes < end:
             if should_stop is not None and should_stop():
                 return
-            found = branch.search(self._shape, self._state, min(NODES_PER_CALL, end - self.nodes))
+            found = branch.search(self._shape, self._state, min(per_call, end - self.nodes))
             self.nodes = int(self._state.registers[branch.NODES])
             if found == branch.FULL:
                 self._state = branch.roomier(self._state)

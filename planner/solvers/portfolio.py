@@ -30,7 +30,7 @@ _DEFAULTS: Final = SolveOptions()
 
 _SWEEP_FROM: Final = 2_000
 """Buffers of a timeline from which a compiled sweep comes before everything else."""
-_KERNELS_TO: Final = 8_000
+_KERNELS_TO: Final = 4_000
 """Buffers of a timeline up to which its kernels are looked for: masks grow with the square."""
 
 Report = Callable[[int | None, int], None]
@@ -145,8 +145,8 @@ class _Run:
         self._offer(
             stack_groups(problem, range(problem.n) if groups is None else groups), "by_group"
         )
-        if problem.lifetimes is not None and problem.n >= _SWEEP_FROM:
-            self._sweep()
+        if problem.lifetimes is not None:
+            self._start_on_line()
             if self.is_over() or self.should_stop() or problem.n > _KERNELS_TO:
                 return
         self.cotree = Cotree(
@@ -160,17 +160,22 @@ class _Run:
             _solve_quickly(leaf, part)
         self._update()
 
-    def _sweep(self) -> None:
-        """Bound and place a long timeline by what needs no list of pairs."""
+    def _start_on_line(self) -> None:
+        """Bound and place a timeline by what takes no time, before its kernels are looked for."""
+        problem = self.problem
         before = self.height, self.bound.lower_bound_bytes
-        self.bound = max(self.bound, lower_bound(self.problem), key=_lower_bound_bytes)
-        swept = sweep.solve(self.problem, self.target(), should_stop=self.should_stop)
-        self._offer(swept, "sweep")
+        self.bound = max(self.bound, lower_bound(problem), key=_lower_bound_bytes)
+        if problem.n >= _SWEEP_FROM:
+            swept = sweep.solve(problem, self.target(), should_stop=self.should_stop)
+            self._offer(swept, "sweep")
+        else:
+            by_size = sorted(range(problem.n), key=lambda i: (-problem.sizes[i], i))
+            self._offer(first_fit.place(problem, by_size), "first_fit")
         self._say_news(before)
 
     def search(self) -> None:
         """Search the kernels that keep the whole above its target: small ones whole, then all."""
-        if self.is_over() or not self.options.rounds_max:
+        if self.is_over() or self.should_stop() or not self.options.rounds_max:
             return
         for leaf, _ in self._open_leaves():
             if leaf.problem.n <= exhaustive.BUFFERS_MAX:

@@ -514,7 +514,6 @@ def _enter(shape: Shape, state: State) -> None:
         last_index = state.candidates[row[_NEXT] - 1]
         last_offset = state.offsets[state.pool[state.parts[part, _FIRST] + last_index]]
     state.frames[depth + 1, _PART] = part
-    registers[NODES] += 1
     if _open(shape, state, depth + 1, last_offset, last_index) == 0:
         registers[_CANDIDATES] = state.frames[depth + 1, _NEXT]
         row[_CHILD] += 1
@@ -537,6 +536,7 @@ def _try_next(shape: Shape, state: State) -> None:
     part = row[_PART]
     v = state.pool[state.parts[part, _FIRST] + state.candidates[row[_NEXT]]]
     row[_NEXT] += 1
+    registers[NODES] += 1
     if not _place(shape, state, part, v):
         return
     if shape.adjacent.shape[0] > 0:
@@ -554,7 +554,7 @@ def _try_next(shape: Shape, state: State) -> None:
 
 @jit
 def search(shape: Shape, state: State, nodes_max: int) -> int:
-    """Go on with a search for at most `nodes_max` nodes and return how it stands.
+    """Go on with a search for at most `nodes_max` nodes, placements tried; return how it stands.
 
     `SOLVED`: `state.offsets` is a solution. `EXHAUSTED`: there is none. `PAUSED`: call again.
     `FULL`: call again with `roomier(state)`.
@@ -562,9 +562,9 @@ def search(shape: Shape, state: State, nodes_max: int) -> int:
     registers = state.registers
     stop = registers[NODES] + nodes_max
     while True:
+        if registers[NODES] >= stop and registers[_MODE] != _CLOSE:
+            return PAUSED
         if registers[_MODE] == _OPEN:
-            if registers[NODES] >= stop:
-                return PAUSED
             if not _has_room(shape, state):
                 return FULL
             _enter(shape, state)

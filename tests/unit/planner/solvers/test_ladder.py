@@ -66,7 +66,7 @@ def test_without_an_incumbent_it_looks_below_the_limit() -> None:
 def test_interrupted_at_any_moment_it_has_a_valid_plan(
     stop_after: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("planner.solvers.branching.NODES_PER_CALL", 20)
+    monkeypatch.setattr("planner.solvers.branching.WORK_PER_CALL", 600)
     monkeypatch.setattr("planner.solvers.local_search._WORK_PER_CALL", 10_000)
     problem, start = random_graph(30)
     calls = count()
