@@ -13,9 +13,8 @@ process (see `runtime.shielded`).
 
 import atexit
 import threading
-import weakref
+from collections import deque
 from collections.abc import Callable
-from queue import SimpleQueue
 
 __all__ = ["Stream", "Task"]
 
@@ -25,6 +24,8 @@ class Task:
 
     Attributes
     ----------
+    earlier : Task or None
+        What was submitted before it, until it has run.
     is_over : bool
         Whether the work has ended.
     error : Exception or None
@@ -33,20 +34,14 @@ class Task:
 
     def __init__(self, work: Callable[[], None]) -> None:
         self._work = work
-        self._claimed = threading.Lock()
         self._running = threading.Lock()
         self._running.acquire()
         self.earlier: Task | None = None
         self.is_over = False
         self.error: Exception | None = None
 
-    def run(self) -> bool:
-        """Do the work on the calling thread, after what was submitted before.
-
-        Returns False at once where another thread does it, or has done it.
-        """
-        if not self._claimed.acquire(blocking=False):
-            return False
+    def run(self) -> None:
+        """Do the work on the calling thread, after what was submitted before."""
         if self.earlier is not None:
             self.earlier.wait()
         try:
@@ -57,7 +52,6 @@ class Task:
             self.earlier = None
             self.is_over = True
             self._running.release()
-        return True
 
     def wait(self) -> None:
         """Return when the work is over, well or not."""
@@ -66,13 +60,20 @@ class Task:
 
 
 class Stream:
-    """An ordered queue of tasks with a thread of its own."""
+    """An ordered queue of tasks with a thread of its own.
+
+    The thread sleeps on a bell. Who takes the only task before the thread has heard the bell
+    silences it: the thread sleeps on, and does not ask for the interpreter lock.
+    """
 
     def __init__(self, name: str) -> None:
-        self._queue: SimpleQueue[Task | None] = SimpleQueue()
+        self._tasks: deque[Task] = deque()
         self._last: Task | None = None
         self._lock = threading.Lock()
-        self._thread = threading.Thread(target=_work, args=(self._queue,), name=name, daemon=True)
+        self._bell = threading.Lock()  # released: it rings
+        self._bell.acquire()
+        self._is_closing = False
+        self._thread = threading.Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
         _open.add(self)
 
@@ -80,13 +81,15 @@ class Stream:
         """Run `task` after everything submitted before."""
         with self._lock:
             task.earlier, self._last = self._last, task
-            self._queue.put(task)
+            self._tasks.append(task)
+            self._ring()
 
     def finish(self, task: Task) -> None:
         """Return when a submitted task is over; lend a hand if it is the next in line."""
-        earlier = task.earlier
-        is_next = earlier is None or earlier.is_over
-        if not (is_next and _may_help() and task.run()):
+        is_main = threading.current_thread() is threading.main_thread()
+        if not is_main and self._take(task):
+            task.run()
+        else:
             task.wait()
 
     def synchronize(self) -> None:
@@ -96,21 +99,41 @@ class Stream:
 
     def close(self) -> None:
         """End the thread, after what was submitted."""
-        self._queue.put(None)
+        with self._lock:
+            self._is_closing = True
+            self._ring()
         self._thread.join()
         _open.discard(self)
 
+    def _ring(self) -> None:
+        if self._bell.locked():
+            self._bell.release()
 
-def _may_help() -> bool:
-    return threading.current_thread() is not threading.main_thread()
+    def _take(self, task: Task) -> bool:
+        """Take `task` out of the queue if it could run now."""
+        with self._lock:
+            is_next = bool(self._tasks) and self._tasks[0] is task
+            if not is_next or (task.earlier is not None and not task.earlier.is_over):
+                return False
+            self._tasks.popleft()
+            if not self._tasks:
+                self._bell.acquire(blocking=False)
+            return True
+
+    def _next(self) -> Task | None:
+        with self._lock:
+            return self._tasks.popleft() if self._tasks else None
+
+    def _work(self) -> None:
+        while True:
+            self._bell.acquire()
+            while (task := self._next()) is not None:
+                task.run()
+            if self._is_closing:
+                return
 
 
-def _work(queue: "SimpleQueue[Task | None]") -> None:
-    while (task := queue.get()) is not None:
-        task.run()
-
-
-_open: "weakref.WeakSet[Stream]" = weakref.WeakSet()
+_open: set[Stream] = set()
 
 
 @atexit.register

@@ -50,19 +50,25 @@ def test_a_thread_that_waits_runs_the_next_task_itself() -> None:
 
     in_thread(wait_for_second)
     assert runners == ["test"]
-    third = Task(lambda: runners.append(threading.current_thread().name))
-    third.earlier = second
-
-    def run_third() -> None:
-        threading.current_thread().name = "helper"
-        stream.finish(third)  # next in line, and no worker knows it yet
-
-    in_thread(run_third)
-    assert runners == ["test", "helper"]
-    stream.submit(third)  # claimed already: the worker leaves it alone
-    stream.synchronize()
-    assert runners == ["test", "helper"]
     stream.close()
+    assert gate.is_set()
+
+
+def test_the_next_in_line_is_run_by_who_waits_for_it() -> None:
+    stream, seen = Stream("test"), []
+
+    def work() -> None:
+        for k in range(200):
+            task = Task(lambda k=k: seen.append((k, threading.current_thread().name)))  # type: ignore[misc]
+            stream.submit(task)
+            stream.finish(task)
+
+    thread = threading.Thread(target=work, name="helper")
+    thread.start()
+    thread.join()
+    stream.close()
+    assert [k for k, _ in seen] == list(range(200))
+    assert "helper" in {name for _, name in seen}
 
 
 def test_the_main_thread_never_runs_a_task() -> None:
