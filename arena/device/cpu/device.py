@@ -35,7 +35,7 @@ from arena.device.cpu.loading import Instance, LoadedModels, opened, this_machin
 from arena.device.cpu.memory import HostMemory
 from arena.device.cpu.placement import PlannedPlacement
 from arena.device.cpu.runtime import runtime, shielded
-from arena.device.cpu.streams import Stream, Task
+from arena.device.cpu.streams import Launcher, Stream, Task
 from arena.errors import DeviceError
 from arena.formats.arena_file import read_header
 from arena.formats.arena_header import ALIGN_BYTES
@@ -91,6 +91,7 @@ class CpuDevice:
         self._models = LoadedModels(self._memory)
         self._ids = itertools.count(1)
         self._is_open = False
+        self._launcher = Launcher()
         self._lanes: dict[StreamId, _Lane] = {}
         self._events: dict[EventId, Task] = {}
 
@@ -261,7 +262,7 @@ class CpuDevice:
                 used.clear()  # host buffers are the caller's again
 
         task = instance.last = lane.last = Task(work)
-        lane.stream.submit(task)
+        self._launcher.launch(lane.stream, task)
         return _Execution(model, stream, task, made)
 
     def finish(self, launch: Launch) -> tuple[bytearray | None, ...]:
@@ -270,7 +271,7 @@ class CpuDevice:
             raise UsageError(f"finish of {launch!r}: not a launch of device 'cpu'")
         lane = self._lanes.get(launch.stream)
         if lane is not None:  # a destroyed stream has ended all it had
-            lane.stream.finish(launch.task)
+            self._launcher.finish(lane.stream, launch.task)
         if launch.task.error is not None:
             if lane is not None and launch.task in lane.failed:
                 lane.failed.remove(launch.task)
@@ -280,6 +281,7 @@ class CpuDevice:
     def synchronize(self, stream: StreamId) -> None:
         """Wait for everything launched on `stream`; raises the first failure not yet raised."""
         lane = self._lane(stream)
+        self._launcher.start_pending()
         lane.stream.synchronize()
         failed, lane.failed = lane.failed, []
         for task in failed:
@@ -288,6 +290,7 @@ class CpuDevice:
 
     def record_event(self, stream: StreamId) -> EventId:
         """Return an event that completes when all earlier work of `stream` has ended."""
+        self._launcher.start_pending()
         lane, event = self._lane(stream), EventId(next(self._ids))
         self._events[event] = Task(lambda: None)
         lane.stream.submit(self._events[event])
@@ -295,6 +298,7 @@ class CpuDevice:
 
     def wait_event(self, stream: StreamId, event: EventId) -> None:
         """Make later work of `stream` wait for `event`."""
+        self._launcher.start_pending()
         self._lane(stream).stream.submit(Task(_known(self._events, event, "event").wait))
 
     def destroy_event(self, event: EventId) -> None:

@@ -5,18 +5,27 @@
                      wait_event:   a task that waits for another one's end
 
 A worker, not the caller's thread: lanes run side by side although one thread launches on all of
-them, and launch returns at once. A thread that comes to wait for the next task in line runs it
-itself where the worker has not begun, which saves two changes of threads. The main thread does not:
-Python handles signals there, and an interrupt inside one of the runtime's callbacks would end the
-process (see `runtime.shielded`).
+them, and launch returns at once. Waking a thread costs 40 microseconds, on busy processors
+milliseconds, and most callers wait for what they have launched: so
+
+- a thread that comes to wait for the next task in line runs it itself where the worker has not
+  begun; but never the main thread, where Python handles signals (see `runtime.shielded`);
+- where callers of a stream come back at once, the worker is not even woken at launch, but as soon
+  as the thread that launched asks the device for anything else. Nothing can be seen of a task
+  before that: its end shows in `finish`, `synchronize` and events alone.
 """
 
 import atexit
 import threading
 from collections import deque
 from collections.abc import Callable
+from time import perf_counter_ns
+from typing import Final
 
-__all__ = ["Stream", "Task"]
+__all__ = ["Launcher", "Stream", "Task"]
+
+PROMPT_NS: Final = 200_000
+"""Who finishes within this time after launching is expected to do so again."""
 
 
 class Task:
@@ -30,9 +39,12 @@ class Task:
         Whether the work has ended.
     error : Exception or None
         What `work` raised; settled once it is over.
+    submitted_ns : int
+        When it was made, on a clock of no particular start.
     """
 
     def __init__(self, work: Callable[[], None]) -> None:
+        self.submitted_ns = perf_counter_ns()
         self._work = work
         self._running = threading.Lock()
         self._running.acquire()
@@ -64,6 +76,11 @@ class Stream:
 
     The thread sleeps on a bell. Who takes the only task before the thread has heard the bell
     silences it: the thread sleeps on, and does not ask for the interpreter lock.
+
+    Attributes
+    ----------
+    is_prompt : bool
+        Whether the last task was waited for as soon as it was submitted.
     """
 
     def __init__(self, name: str) -> None:
@@ -73,27 +90,37 @@ class Stream:
         self._bell = threading.Lock()  # released: it rings
         self._bell.acquire()
         self._is_closing = False
+        self.is_prompt = False
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
         _open.add(self)
 
-    def submit(self, task: Task) -> None:
-        """Run `task` after everything submitted before."""
+    def submit(self, task: Task, *, quietly: bool = False) -> None:
+        """Run `task` after everything submitted before; quietly: once somebody asks for it."""
         with self._lock:
             task.earlier, self._last = self._last, task
             self._tasks.append(task)
-            self._ring()
+            if not quietly:
+                self._ring()
+
+    def start(self) -> None:
+        """Wake the thread if there is something to do."""
+        with self._lock:
+            if self._tasks:
+                self._ring()
 
     def finish(self, task: Task) -> None:
         """Return when a submitted task is over; lend a hand if it is the next in line."""
-        is_main = threading.current_thread() is threading.main_thread()
-        if not is_main and self._take(task):
+        self.is_prompt = perf_counter_ns() - task.submitted_ns < PROMPT_NS
+        if not _is_main() and self._take(task):
             task.run()
         else:
+            self.start()
             task.wait()
 
     def synchronize(self) -> None:
         """Return when everything submitted so far is over."""
+        self.start()
         if self._last is not None:
             self._last.wait()
 
@@ -131,6 +158,43 @@ class Stream:
                 task.run()
             if self._is_closing:
                 return
+
+
+class Launcher:
+    """Submits executions to streams, quietly for threads that come back at once."""
+
+    def __init__(self) -> None:
+        self._mine = _Quiet()
+
+    def launch(self, stream: Stream, task: Task) -> None:
+        """Submit `task`, after starting what this thread launched before."""
+        self.start_pending()
+        quietly = stream.is_prompt and not _is_main()
+        stream.submit(task, quietly=quietly)
+        self._mine.stream = stream if quietly else None
+
+    def finish(self, stream: Stream, task: Task) -> None:
+        """Return when `task` is over; whatever else this thread launched runs meanwhile."""
+        if self._mine.stream is stream:
+            self._mine.stream = None
+        self.start_pending()
+        stream.finish(task)
+
+    def start_pending(self) -> None:
+        """Start what this thread launched quietly."""
+        if self._mine.stream is not None:
+            self._mine.stream.start()
+            self._mine.stream = None
+
+
+class _Quiet(threading.local):
+    """The stream whose bell the thread at hand has not rung."""
+
+    stream: Stream | None = None
+
+
+def _is_main() -> bool:
+    return threading.current_thread() is threading.main_thread()
 
 
 _open: set[Stream] = set()

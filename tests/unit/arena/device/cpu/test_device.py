@@ -14,6 +14,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from arena.device.base import DeviceRange, LoadBy, LoadOptions, ModelHandle, ModelSource, StreamId
+from arena.device.cpu import device as device_module
 from arena.device.cpu import loading
 from arena.device.cpu.device import CpuDevice
 from arena.device.cpu.streams import Task
@@ -450,6 +451,28 @@ def test_events_order_two_streams(arena: Path) -> None:
             device.synchronize(stream)
             device.destroy_stream(stream)
         assert seen == ["first", "second"]
+
+
+def test_one_thread_keeps_two_lanes_busy(arena: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    meeting = threading.Barrier(2, timeout=20)
+
+    def meet(_instance: object, _pointers: object) -> None:
+        meeting.wait()
+
+    with open_device() as device, Loaded(device, arena) as a, Loaded(device, arena) as b:
+        inputs = [array.data for array in inputs_for(a.description.inputs)]
+        monkeypatch.setattr(device_module, "_execute", meet)
+
+        def work() -> None:
+            for _ in range(20):
+                launches = [device.launch(net.handle, inputs, [None], net.stream) for net in (a, b)]
+                for launch in launches:
+                    device.finish(launch)
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+    assert not meeting.broken
 
 
 def test_closing_ends_streams_that_are_left(arena: Path) -> None:

@@ -5,7 +5,7 @@ import sys
 import threading
 from collections.abc import Callable
 
-from arena.device.cpu.streams import Stream, Task
+from arena.device.cpu.streams import PROMPT_NS, Launcher, Stream, Task
 
 
 def in_thread(call: Callable[[], None]) -> None:
@@ -115,3 +115,76 @@ def test_a_process_ends_although_streams_are_open() -> None:
         [sys.executable, "-c", program], check=True, capture_output=True, timeout=60
     )
     assert done.stdout == b"ran to its end\n"
+
+
+def named_task(seen: list[str]) -> Task:
+    """Return a task that notes the name of the thread that runs it."""
+    return Task(lambda: seen.append(threading.current_thread().name))
+
+
+def test_a_prompt_caller_never_wakes_the_worker() -> None:
+    stream, launcher, seen = Stream("worker"), Launcher(), list[str]()
+
+    def work() -> None:
+        threading.current_thread().name = "caller"
+        for _ in range(50):
+            stream.is_prompt = True
+            task = named_task(seen)
+            launcher.launch(stream, task)
+            assert not task.is_over
+            launcher.finish(stream, task)
+
+    in_thread(work)
+    stream.close()
+    assert seen == ["caller"] * 50
+
+
+def test_what_was_launched_quietly_starts_with_the_next_call() -> None:
+    """One thread launches on two streams: both run at once, in whatever order it waits."""
+    first, second, launcher = Stream("first"), Stream("second"), Launcher()
+    meeting = threading.Barrier(2, timeout=20)
+
+    def meet() -> None:
+        meeting.wait()
+
+    def work() -> None:
+        for order in ((0, 1), (1, 0)):
+            first.is_prompt = second.is_prompt = True
+            tasks = [Task(meet) for _ in range(2)]
+            launcher.launch(first, tasks[0])
+            launcher.launch(second, tasks[1])
+            for k in order:
+                launcher.finish((first, second)[k], tasks[k])
+            assert [task.error for task in tasks] == [None, None]
+
+    in_thread(work)
+    for stream in (first, second):
+        stream.close()
+    assert not meeting.broken
+
+
+def test_another_thread_may_wait_for_what_was_launched_quietly() -> None:
+    stream, launcher, seen = Stream("worker"), Launcher(), list[str]()
+    tasks = [named_task(seen) for _ in range(2)]
+
+    def launch(k: int) -> None:
+        stream.is_prompt = True
+        launcher.launch(stream, tasks[k])
+
+    in_thread(lambda: launch(0))
+    stream.finish(tasks[0])  # the main thread wakes the worker
+    in_thread(lambda: launch(1))
+    stream.synchronize()
+    assert seen == ["worker", "worker"]
+    stream.close()
+
+
+def test_who_comes_late_is_not_expected_at_once() -> None:
+    stream = Stream("worker")
+    for submitted, expected in ((0, True), (-PROMPT_NS, False)):
+        task = Task(lambda: None)
+        task.submitted_ns += submitted
+        stream.submit(task)
+        stream.finish(task)
+        assert stream.is_prompt is expected
+    stream.close()
