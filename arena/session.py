@@ -9,13 +9,14 @@ standard library and `acl` alone.
 """
 
 import hashlib
+import importlib
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType, TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from arena.device import open_device
 from arena.device.adaptors import RaceCheck
@@ -29,7 +30,7 @@ from arena.memory import failure_of
 from arena.running import Frame, Runner
 from arena.sources import Readers, model_source
 from arena.tensors import HostArray
-from planner.codec import claims_plan, decode_plan, encode_plan, examine_plan
+from planner.codec import PLAN_FORMAT, claims_plan, decode_plan, encode_plan, examine_plan
 from planner.errors import ArenaError, DecodeError, PlanError, UsageError
 from planner.fleet import Dedupe, FleetSpec, ModelSpec
 from planner.judge import judge
@@ -55,6 +56,7 @@ __all__ = [
 ]
 
 CPU_SUFFIXES: Final = (".onnx", ".arena")
+_HEAD_BYTES: Final = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,10 @@ def open_plan(path: Path) -> OpenedPlan:
     PlanError
         The judge found violations; the message names them.
     """
-    plan = decode_plan(read_bytes(path))
+    try:
+        plan = decode_plan(read_bytes(path))
+    except DecodeError as error:
+        raise DecodeError(f"{path}: the plan file is changed or cut off: {error}") from error
     refuse_violations(plan, str(path))
     return OpenedPlan(plan, path.parent)
 
@@ -91,7 +96,8 @@ def judge_file(path: Path) -> list[str]:
     """
     data = read_bytes(path)
     if not claims_plan(data):
-        raise DecodeError(f"{path}: is no plan file")
+        cut = ", or one that is cut off" if _is_plan_file(data) else ""
+        raise DecodeError(f"{path}: is no plan file{cut}")
     try:
         plan, contradictions = examine_plan(data)
     except DecodeError as error:
@@ -466,9 +472,7 @@ def _opened(
         refuse_violations(fleet, "the plan")
         opened = OpenedPlan(fleet, base)
     elif isinstance(fleet, FleetSpec):
-        from arena.planning import plan_spec
-
-        planned = plan_spec(fleet, base, readers=readers)
+        planned = _planning(f"fleet {fleet.name!r}").plan_spec(fleet, base, readers=readers)
         return OpenedPlan(planned.plan, base, planned.warnings)
     else:
         return open_plan_or_fleet(Path(fleet), readers=readers)
@@ -489,9 +493,8 @@ def open_plan_or_fleet(
     A plan file's model files are compared with its digests, unless `compare_files` is false: who
     only reports on a plan needs no models.
     """
-    if not claims_plan(read_bytes(path)):
-        from arena.planning import plan_file
-
+    if not _is_plan_file(read_bytes(path)):
+        plan_file = _planning(str(path)).plan_file
         planned = plan_file(path, memory_bytes=memory_bytes, readers=readers, progress=progress)
         return OpenedPlan(planned.plan, planned.base, planned.warnings)
     opened = open_plan(path)
@@ -502,6 +505,22 @@ def open_plan_or_fleet(
     if compare_files:
         compare_digests(opened, readers)
     return opened
+
+
+def _is_plan_file(data: bytes) -> bool:
+    """Return whether a file is a plan, intact or cut off: its format stands at the beginning."""
+    return claims_plan(data) or f'"{PLAN_FORMAT}"'.encode() in data[:_HEAD_BYTES]
+
+
+def _planning(what: str) -> Any:
+    """Return the room that plans; a board, where its packages are missing, loads plan files."""
+    try:
+        return importlib.import_module("arena.planning")
+    except ImportError as error:
+        raise UsageError(
+            f"{what} must be planned first, and planning cannot be imported here ({error}): plan "
+            "it where npu-arena is installed with its dependencies, and load the plan file here"
+        ) from error
 
 
 def refuse_violations(plan: Plan, where: str) -> None:
@@ -565,6 +584,7 @@ def _start(
 ) -> Fleet:
     """Load an opened plan on an open device; `stack` undoes it."""
     plan = opened.plan
+    _refuse_other_formats(plan.fleet, device.name)
     if (race_check or device.name == "twin") and not _is_checked(device):
         device = RaceCheck(device)
     measured = _Measured(device)
@@ -594,6 +614,19 @@ def _start(
     )
     stack.callback(runner.close)
     return Fleet(plan, runner, measured)
+
+
+def _refuse_other_formats(fleet: FleetSpec, device: str) -> None:
+    """Refuse models that a device cannot run, before it stumbles over their bytes."""
+    unused = set(fleet.unused_models())
+    for model in fleet.models:
+        kind = _kind(model)
+        if model.id not in unused and (kind == "cpu") != (device == "cpu"):
+            what = {"cpu": "ONNX", "om": "an .om file", "declared": "declared sizes alone"}[kind]
+            wanted = "cpu" if kind == "cpu" else "twin or acl" if kind == "om" else "twin"
+            raise UsageError(
+                f"model {model.id!r} is {what}, which device {device!r} does not run: use {wanted}"
+            )
 
 
 def _destroy_stream(device: Device, stream: StreamId) -> None:

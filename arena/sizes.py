@@ -105,7 +105,13 @@ def read_facts(path: Path, *, progress: Progress | None = None) -> ModelFacts:
     if path.suffix.lower() == ONNX_SUFFIX:
         from arena.device.cpu.compile import onnx_facts
 
-        return onnx_facts(path)
+        try:
+            return onnx_facts(path)
+        except SpecError as error:
+            raise SpecError(
+                f"{path}: {error}; give the shapes to `arena compile` or in a fleet file, as "
+                "`inputs`"
+            ) from error
     try:
         return read_model_facts(path, progress=progress)
     except OSError as error:

@@ -101,7 +101,11 @@ def main() -> None:
             shared, same = application(acl, folder)
     check("finalize", acl.finalize())
     assert executions == same
-    print(f"{executions} executions each; models take {alone} bytes alone, {shared} planned")
+    mib = 1 << 20
+    print(
+        f"{executions} executions each; models take {alone / mib:.1f} MiB alone, "
+        f"{shared / mib:.1f} MiB planned"
+    )
 
 
 if __name__ == "__main__":

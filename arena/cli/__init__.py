@@ -18,6 +18,12 @@ def main() -> NoReturn:
 
 def execute(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code; errors print one line, `--debug` the rest."""
-    from arena.cli.app import invoke
-
+    try:
+        from arena.cli.app import invoke
+    except ImportError as error:
+        sys.stderr.write(
+            f"error (the caller): the command line cannot be imported here ({error}): install "
+            "npu-arena with its dependencies; on a board, use the library\n"
+        )
+        return 2
     return invoke(arguments)

@@ -4,6 +4,7 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from importlib import metadata
 from typing import Annotated, Final
 
 import typer
@@ -65,6 +66,7 @@ app.command("compile")(compile_onnx)  # `compile` itself is a built-in function
 @app.callback()
 def options(
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
 ) -> None:
     """Hold what every command shares; `invoke` reads it from the words themselves."""
 
@@ -76,6 +78,9 @@ def invoke(arguments: Sequence[str]) -> int:
     as_json = "--json" in words
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal may know fewer characters
+    if words == ["--version"]:
+        sys.stdout.write(f"npu-arena {metadata.version('npu-arena')}\n")
+        return 0
     try:
         code = typer.main.get_command(app).main(args=words, standalone_mode=False)
         sys.stdout.flush()

@@ -1,5 +1,6 @@
 """`arena inspect`: sizes and facts of model files, without a device."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -39,7 +40,23 @@ def inspect(
         for item in facts
     ]
     table(("file", "format", "work", "weights", "weights sha256", "soc"), rows, numbers=(2, 3))
+    for item in facts:
+        sys.stdout.write(f"\n{item.file}\n")
+        for direction in ("inputs", "outputs"):
+            for name, dtype, shape, size in _tensors(item, direction):
+                axes = "x".join(map(str, shape)) or "scalar"
+                sys.stdout.write(f"  {direction[:-1]:<7}{name}: {dtype} {axes}, {size} bytes\n")
+        if item.note:
+            sys.stdout.write(f"  {item.note}\n")
     return 0
+
+
+def _tensors(facts: "ModelFacts", direction: str) -> Any:
+    """Return (name, dtype, shape, bytes) of the inputs or outputs that the file describes."""
+    if facts.size is None:
+        return ()
+    tensors = facts.size.inputs if direction == "inputs" else facts.size.outputs
+    return [(t.name, t.dtype, t.shape, t.size_bytes) for t in tensors]
 
 
 def _mapping(facts: "ModelFacts") -> dict[str, Any]:

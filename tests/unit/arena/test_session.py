@@ -1,5 +1,6 @@
 """A loaded fleet: frames, submissions, slots, failures, reports; on the twin."""
 
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import CancelledError, wait
@@ -401,3 +402,29 @@ def test_weights_that_share_by_content_are_compared_by_content(
 def test_a_reader_that_fails_names_its_model(reader: Any, message: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=message):
         plan_and_load(write_fleet(tmp_path / "street"), device="twin", readers={"reader": reader})
+
+
+def test_a_plan_that_is_cut_off_is_called_so(tmp_path: Path) -> None:
+    planned = open_plan_or_fleet(write_fleet(tmp_path / "street"))
+    target = tmp_path / "plan.json"
+    write_plan(planned.plan, target, base=planned.base)
+    target.write_bytes(target.read_bytes()[:2_000])
+    with pytest.raises(DecodeError, match=r"plan\.json: the plan file is changed or cut off"):
+        open_plan_or_fleet(target)
+    with pytest.raises(DecodeError, match="or one that is cut off"):
+        judge_file(target)
+
+
+def test_a_device_that_does_not_run_a_format_says_so(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"'detector' is an \.om file, .* use twin or acl"):
+        plan_and_load(write_fleet(tmp_path / "street"), device="cpu")
+    with pytest.raises(UsageError, match=r"'big' is declared sizes alone, .* use twin"):
+        plan_and_load(small_fleet(), device="cpu")
+
+
+def test_planning_that_cannot_be_imported_points_to_plan_files(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "arena.planning", None)
+    with pytest.raises(UsageError, match="load the plan file here"):
+        plan_and_load(small_fleet(), device="twin")
