@@ -242,6 +242,7 @@ def dominators(
             if candidates.bit_count() < neighbours.bit_count():
                 fitting = (v for v in mask_indices(candidates) if not conflicts & ~masks[v])
                 candidates = mask_of(fitting)
+                break
             while candidates and neighbours:
                 neighbour = neighbours & -neighbours
                 candidates &= masks[neighbour.bit_length() - 1]
