@@ -29,7 +29,7 @@ from planner.problem import Assignment, Problem
 from planner.solvers.grid import Grid
 from planner.solvers.kernels.jit import jit
 
-__all__ = ["Peer", "allocations", "peers_for"]
+__all__ = ["REIMPLEMENTED", "Peer", "allocations", "clocks", "peers_for"]
 
 Ints = npt.NDArray[np.int64]
 Bits = npt.NDArray[np.bool_]
@@ -151,7 +151,7 @@ def _shared_objects(instance: Instance, _: float) -> Assignment | None:
     return Assignment(tuple(int(bases[k]) for k in chosen))
 
 
-def _clocks(instance: Instance) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
+def clocks(instance: Instance) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
     """Return vector clocks whose order is the instance's: one axis a chain of a greedy cover."""
     assert instance.edges is not None
     n = instance.problem.n
@@ -188,7 +188,7 @@ def allocations(instance: Instance) -> tuple[Any, ...]:
     problem = instance.problem
     if problem.lifetimes is None and instance.edges is None:
         return ()
-    lives: Sequence[Any] = problem.lifetimes or _clocks(instance)
+    lives: Sequence[Any] = problem.lifetimes or clocks(instance)
     return tuple(
         omnimalloc.Allocation(id=i, size=size, start=start, end=end)
         for i, (size, (start, end)) in enumerate(zip(problem.sizes, lives, strict=True))
@@ -199,7 +199,7 @@ def _omnimalloc(name: str) -> Callable[[Instance, float], Assignment | None]:
     """Return the run of one of omnimalloc's allocators at its defaults, but for the time limit."""
     from omnimalloc.allocators.base import BaseAllocator
 
-    kind = BaseAllocator.resolve(name).__class__
+    kind: Any = type(BaseAllocator.resolve(name))
     takes_time = "timeout" in inspect.signature(kind.__init__).parameters
 
     def run(instance: Instance, seconds: float) -> Assignment | None:
@@ -207,7 +207,7 @@ def _omnimalloc(name: str) -> Callable[[Instance, float], Assignment | None]:
         if problem.lifetimes is None and (instance.edges is None or not kind.supports_vector_time):
             return None
         allocator = kind(timeout=seconds) if takes_time else kind()
-        placed = allocator.allocate(allocations(instance))
+        placed: Any = allocator.allocate(allocations(instance))
         return Assignment(tuple(one.offset for one in sorted(placed, key=lambda one: one.id)))
 
     return run
