@@ -105,6 +105,8 @@ class SecondOpinion:
         self._solver = cp_model.CpSolver()
         self._solver.parameters.max_time_in_seconds = seconds
         self._solver.parameters.num_workers = workers
+        # Its own handler would leave the process without Python's: Ctrl-C would then kill it.
+        self._solver.parameters.catch_sigint_signal = False
         granule = self._grid.granule_bytes
         height = -(-incumbent.height_bytes(problem) // granule) - 1
         if height >= _GRANULES_MAX:
