@@ -33,6 +33,11 @@ _SWEEP_FROM: Final = 2_000
 _KERNELS_TO: Final = 4_000
 """Buffers of a timeline up to which its kernels are looked for: masks grow with the square."""
 
+_BUFFERS_PER_SHARE: Final = 256
+"""Larger problems may search so many times as long: half a second for a thousand buffers."""
+_NODES_UNCOMPILED: Final = 3_000
+"""Nodes of the small exact search, about 30 ms: where they do not do, compiled ones take over."""
+
 Report = Callable[[int | None, int], None]
 """Called with (height, lower bound) in bytes whenever one of them has improved."""
 
@@ -179,15 +184,16 @@ class _Run:
             return
         for leaf, _ in self._open_leaves():
             if leaf.problem.n <= exhaustive.BUFFERS_MAX:
-                self._exhaust(leaf, self.options.nodes_max)
+                self._exhaust(leaf, min(self.options.nodes_max, _NODES_UNCOMPILED))
                 self._update()
+        nodes_max = self.options.nodes_max * max(1, self.problem.n // _BUFFERS_PER_SHARE)
         for doublings in range(self.options.rounds_max):
             while todo := self._to_climb():
-                cheap = [k for k in todo if k.effort < self.options.nodes_max << doublings]
-                if not cheap:
+                if sum(ladder.work for ladder in self.ladders.values()) >= nodes_max << doublings:
                     break
-                for ladder in cheap:
-                    ladder.go_round(lambda: self.is_over() or self.should_stop())
+                # The least searched next: everyone gets a turn before anyone gets two.
+                least = min(todo, key=lambda ladder: ladder.work)
+                least.go_round(lambda: self.is_over() or self.should_stop())
             if not todo:
                 return
 

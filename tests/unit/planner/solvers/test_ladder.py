@@ -1,7 +1,7 @@
 """The ladder: what each part contributes, where it ends, and what stops it."""
 
 from contextlib import suppress
-from itertools import count
+from itertools import count, pairwise
 from typing import cast
 from unittest.mock import MagicMock
 
@@ -197,6 +197,7 @@ def test_a_second_opinion_is_heard(
 def test_a_second_opinion_is_asked_and_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("ortools", reason="needs OR-tools, an optional part")
     monkeypatch.setattr(ladder, "_ROUND_OF_SECOND_OPINION", 0)
+    monkeypatch.setattr(ladder, "_FIRST_ROUND_BUFFERS", 100)
     rest(monkeypatch)
     problem, start = random_graph(40)
     search = Ladder(problem, start, Bound(0), seconds=100)
@@ -211,3 +212,19 @@ def test_statuses_are_never_optimal() -> None:
     assert SolveStatus.OPTIMAL not in {
         branch_graph.fit(RING, height, 1000).status for height in range(4, 9)
     }
+
+
+def test_large_graphs_begin_with_short_rounds_and_double_them() -> None:
+    problem, start = random_graph(100)
+    search = Ladder(problem, start, Bound(0))
+    efforts = [0]
+    for _ in range(4):
+        search.go_round()
+        efforts.append(search.effort)
+    rounds = [after - before for before, after in pairwise(efforts)]
+    assert rounds[0] < 100 * 100 < rounds[3]
+    assert search.work == search.effort * (100 // 8)
+    on_line = Problem((2, 3), lifetimes=((0, 2), (1, 3)))
+    line = Ladder(on_line, None, Bound(5, (0, 1)))
+    line.go_round()
+    assert line.work == line.effort > 0
