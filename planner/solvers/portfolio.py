@@ -28,7 +28,7 @@ __all__ = ["Report", "solve"]
 
 _DEFAULTS: Final = SolveOptions()
 
-_SWEEP_FROM: Final = 2_000
+_SWEEP_FROM: Final = 1_000
 """Buffers of a timeline from which a compiled sweep comes before everything else."""
 _KERNELS_TO: Final = 4_000
 """Buffers of a timeline up to which its kernels are looked for: masks grow with the square."""
@@ -177,6 +177,9 @@ class _Run:
             by_size = sorted(range(problem.n), key=lambda i: (-problem.sizes[i], i))
             self._offer(first_fit.place(problem, by_size), "first_fit")
         self._say_news(before)
+        if problem.n >= _SWEEP_FROM and self.options.rounds_max and not self.is_over():
+            # Aimed at the bound, a long line is often solved at once, or not for long.
+            self._ladder(None, self.target()).stand_on_foot(self.should_stop)
 
     def search(self) -> None:
         """Search the kernels that keep the whole above its target: small ones whole, then all."""

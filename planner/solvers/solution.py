@@ -16,7 +16,7 @@ class SolveOptions:
     nodes_max : int
         Search nodes and moves of local search, together, in the first round: of up to 256 buffers
         on a timeline. More buffers allow more in proportion; on any other conflict graph a node
-        counts an eighth of its buffers times, as it costs. The default keeps planning a fleet of
+        counts half of its buffers times, as its cost grows. The default keeps planning a fleet of
         50 instances within 50 ms, of 1,000 within 2 s.
     clique_nodes_max : int
         Search nodes for the bound of each kernel.
@@ -33,7 +33,7 @@ class SolveOptions:
         Threads of such a solver.
     """
 
-    nodes_max: int = 50_000
+    nodes_max: int = 200_000
     clique_nodes_max: int = 400_000
     rounds_max: int = 1
     seed: int = 0
