@@ -187,6 +187,7 @@ def _cases_of(fleet: Fleet, item: LoadedInstance) -> list[_Case]:
     for seed in range(INPUTS_EACH):
         inputs = seeded_inputs(visible, seed)
         outputs = execute_once(fleet.device, item, list(inputs.values()), stream)
+        fleet.runner.note_run(item.instance.id)
         cases.append(_Case(inputs, outputs))
     return cases
 

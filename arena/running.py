@@ -138,7 +138,7 @@ class Runner:
     streams : mapping of lane to StreamId
     guard : Guard
     on_first_run : callable
-        Called after the first execution of each instance: devices fill caches then.
+        Called with each instance after its first execution: devices fill caches then.
 
     Notes
     -----
@@ -153,7 +153,7 @@ class Runner:
         loaded: LoadedFleet,
         streams: Mapping[str, StreamId],
         guard: Guard,
-        on_first_run: Callable[[], object] = bool,
+        on_first_run: Callable[[InstanceId], object] = bool,
     ) -> None:
         self.plan = plan
         self.device = device
@@ -203,7 +203,7 @@ class Runner:
             outputs = [None] * len(item.description.outputs)
             launch = self.device.launch(item.handle, arguments, outputs, self.streams[call.lane])
             data = self.device.finish(launch)
-            self._note(call.instance)
+            self.note_run(call.instance)
             named = name_outputs(data, item.description)
         except BaseException as error:
             self.end_failed(call, error, launch=launch)
@@ -230,10 +230,11 @@ class Runner:
         if self._race is not None:
             self._race.begin(f"{call.instance} ({call})", stamps)
 
-    def _note(self, instance: InstanceId) -> None:
+    def note_run(self, instance: InstanceId) -> None:
+        """Tell who measures that an instance executed, if it is the first time."""
         if instance not in self._ran:
             self._ran.add(instance)
-            self._on_first_run()
+            self._on_first_run(instance)
 
     def end_failed(
         self,
@@ -381,7 +382,7 @@ class Runner:
         while (entry := under_way.get()) is not None:
             try:
                 data = self.device.finish(entry.launch)
-                self._note(entry.item.instance.id)
+                self.note_run(entry.item.instance.id)
                 outputs = name_outputs(data, entry.item.description)
             except BaseException as error:
                 if isinstance(error, DeviceError) and error.unsettled:

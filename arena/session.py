@@ -25,7 +25,8 @@ from arena.errors import DeviceError
 from arena.files import DEMO_PREFIX, read_bytes, rebase_path, write_atomically
 from arena.formats import read_model_facts
 from arena.guard import Guard
-from arena.loader import LoadedFleet, load_plan
+from arena.loader import load_plan
+from arena.measuring import Meter
 from arena.memory import failure_of
 from arena.running import Frame, Runner
 from arena.sources import Readers, model_source
@@ -34,9 +35,9 @@ from planner.codec import PLAN_FORMAT, claims_plan, decode_plan, encode_plan, ex
 from planner.errors import ArenaError, DecodeError, PlanError, UsageError
 from planner.fleet import Dedupe, FleetSpec, ModelSpec
 from planner.judge import judge
-from planner.model import page_rounded
+from planner.measured import FleetReport
 from planner.plan import Plan
-from planner.units import align_up, format_bytes
+from planner.units import format_bytes
 
 __all__ = [
     "Fleet",
@@ -115,51 +116,6 @@ def write_plan(plan: Plan, path: Path, *, base: Path) -> None:
     write_atomically(path, encode_plan(moved))
 
 
-@dataclass(frozen=True, slots=True)
-class FleetReport:
-    """What was measured beside what was planned, bytes of one device.
-
-    Attributes
-    ----------
-    device : str
-    planned_bytes, outside_bytes : int
-        Reservations, page-rounded; and what is known to lie beside them: what the plan declares, or
-        what the device's descriptions of the loaded models make it.
-    reserved_bytes, loaded_bytes : int
-        Taken on the device after the reservation, and after all loads.
-    peak_bytes : int
-        Most that was seen taken since the fleet was opened.
-    unmodelled_bytes : int
-        Peak beyond plan: kernels, streams, caches of the device; 0 where there is none.
-    """
-
-    device: str
-    planned_bytes: int
-    outside_bytes: int
-    reserved_bytes: int
-    loaded_bytes: int
-    peak_bytes: int
-
-    @property
-    def unmodelled_bytes(self) -> int:
-        """Peak beyond what the plan declares; 0 where there is none."""
-        return max(0, self.peak_bytes - self.planned_bytes - self.outside_bytes)
-
-    def text(self) -> str:
-        """Return the report as text of at most 80 columns."""
-        rows = (
-            ("planned reservations", self.planned_bytes),
-            ("planned outside the arena", self.outside_bytes),
-            ("measured after reserving", self.reserved_bytes),
-            ("measured after loading", self.loaded_bytes),
-            ("measured at the peak", self.peak_bytes),
-            ("unmodelled remainder", self.unmodelled_bytes),
-        )
-        lines = [f"device {self.device}"]
-        lines += [f"  {name:<27}{format_bytes(size):>14}{size:>18}" for name, size in rows]
-        return "\n".join(lines) + "\n"
-
-
 class Fleet:
     """A loaded fleet: frames run its steps in the order and under the locks of its plan.
 
@@ -174,12 +130,12 @@ class Fleet:
         What `close` undoes.
     """
 
-    def __init__(self, plan: Plan, runner: Runner, measured: "_Measured") -> None:
+    def __init__(self, plan: Plan, runner: Runner, meter: Meter) -> None:
         self.plan = plan
         self.runner = runner
         self.closing = ExitStack()
         self._closing_lock = threading.Lock()
-        self._measured = measured
+        self._meter = meter
 
     @property
     def device(self) -> Device:
@@ -232,7 +188,7 @@ class Fleet:
 
     def report(self) -> FleetReport:
         """Return what was measured so far beside what was planned."""
-        return self._measured.report(self.plan)
+        return self._meter.report()
 
     def close(self) -> None:
         """Withdraw what waits, wait for what runs, unload, free, release the device; idempotent."""
@@ -254,40 +210,6 @@ class Fleet:
                 if pipeline.id == name and pipeline.channels == 1:
                     return f"{name}[0]"
         return name
-
-
-class _Measured:
-    """Samples of one device's memory, relative to what was taken before the fleet was opened."""
-
-    def __init__(self, device: Device) -> None:
-        self._device = device
-        self.outside_bytes = 0
-        self._before = device.memory_info().used_bytes
-        self._reserved = 0
-        self._loaded = 0
-        self._peak = 0
-
-    def sample(self) -> int:
-        used = self._device.memory_info().used_bytes - self._before
-        self._peak = max(self._peak, used)
-        return used
-
-    def after_load(self, _item: object) -> None:
-        self._loaded = self.sample()
-
-    def after_reserve(self) -> None:
-        self._reserved = self.sample()
-
-    def report(self, plan: Plan) -> FleetReport:
-        self.sample()
-        return FleetReport(
-            device=self._device.name,
-            planned_bytes=plan.planned_bytes,
-            outside_bytes=max(plan.outside_bytes, self.outside_bytes),
-            reserved_bytes=self._reserved,
-            loaded_bytes=self._loaded,
-            peak_bytes=self._peak,
-        )
 
 
 def plan_and_load(
@@ -587,7 +509,7 @@ def _start(
     _refuse_other_formats(plan.fleet, device.name)
     if (race_check or device.name == "twin") and not _is_checked(device):
         device = RaceCheck(device)
-    measured = _Measured(device)
+    meter = Meter(plan, device)
     refuse_misfit(plan, device)
     sources = {
         model: model_source(plan.fleet.model(model), opened.base, readers)
@@ -598,22 +520,22 @@ def _start(
         device,
         sources,
         options=options,
-        on_reserved=measured.after_reserve,
-        on_loaded=measured.after_load,
+        on_reserved=meter.after_reserve,
+        on_loaded=meter.after_load,
     )
     stack.callback(loaded.unload)
-    measured.outside_bytes = _outside_bytes(plan, loaded)
     lanes = dict.fromkeys(instance.lane for instance in plan.instances)
     own: dict[str, StreamId] = {}
     for lane in lanes:
         if streams is None:
             own[lane] = device.create_stream()
             stack.callback(_destroy_stream, device, own[lane])
+    meter.when_ready()
     runner = Runner(
-        plan, device, loaded, streams or own, Guard(plan.fleet, plan.added), measured.sample
+        plan, device, loaded, streams or own, Guard(plan.fleet, plan.added), meter.after_first_run
     )
     stack.callback(runner.close)
-    return Fleet(plan, runner, measured)
+    return Fleet(plan, runner, meter)
 
 
 def _refuse_other_formats(fleet: FleetSpec, device: str) -> None:
@@ -632,18 +554,6 @@ def _refuse_other_formats(fleet: FleetSpec, device: str) -> None:
 def _destroy_stream(device: Device, stream: StreamId) -> None:
     if error := failure_of(device.destroy_stream, stream):
         raise error
-
-
-def _outside_bytes(plan: Plan, loaded: LoadedFleet) -> int:
-    """Return what lies beside the arena now that the device has described every model."""
-    sizes = dict(plan.sizes)
-    total = 0
-    for item in loaded.instances.values():
-        size = sizes[item.instance.model]
-        total += page_rounded(loaded.device.io_bytes(item.handle))
-        if size.system_managed:
-            total += page_rounded(size.work_bytes) + page_rounded(size.weight_bytes)
-    return align_up(total, plan.page_bytes)
 
 
 def _is_checked(device: Device) -> bool:

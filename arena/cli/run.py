@@ -2,13 +2,17 @@
 
 import sys
 import time
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from arena.cli.arguments import DeviceModelName, DeviceName, FleetOrPlanFile, JsonFlag, Memory
 from arena.cli.limits import counted_twice, limit_of
 from arena.cli.output import emit_json, progress, warn
+from arena.cli.report_files import CsvFile, HtmlFile, MarkdownFile, ReportFiles, SvgFile
+
+if TYPE_CHECKING:
+    from planner.measured import FleetReport
 
 __all__ = ["run"]
 
@@ -27,12 +31,20 @@ def run(
     race_check: Annotated[
         bool, typer.Option("--race-check", help="Refuse unordered sharers (twin: always on).")
     ] = False,
+    with_report: Annotated[
+        bool, typer.Option("--report", help="The capacity report, with what was measured.")
+    ] = False,
+    markdown: MarkdownFile = None,
+    csv: CsvFile = None,
+    svg: SvgFile = None,
+    html: HtmlFile = None,
     as_json: JsonFlag = False,
 ) -> int:
     """Load a fleet, run frames of every channel at once, and compare every output.
 
-    Each output is compared with that of the same input alone in the same planned memory. Exits 0
-    without a mismatch, 1 with one or when the plan does not fit, 3 when the device fails.
+    Each output is compared with that of the same input alone in the same planned memory. Files of
+    a report imply --report. Exits 0 without a mismatch, 1 with one or when the plan does not fit,
+    3 when the device fails.
     """
     from arena.exercise import exercise
     from arena.session import load_opened, open_plan_or_fleet
@@ -43,6 +55,7 @@ def run(
         opened = open_plan_or_fleet(source, memory_bytes=limit, progress=advance)
     warn((*opened.warnings, *counted_twice(opened.plan.fleet, device_model)))
     plan = opened.plan
+    measured: list[FleetReport] = []
     figures: dict[str, Any] = {
         "fits": plan.fits,
         "short_bytes": plan.short_bytes,
@@ -67,6 +80,7 @@ def run(
                 on_frame=lambda: advance(next(done), total),
             )
             report = fleet.report()
+        measured.append(report)
         figures |= {
             "device": report.device,
             "executions": outcome.executions,
@@ -76,15 +90,26 @@ def run(
             "unmodelled_bytes": report.unmodelled_bytes,
         }
     figures["seconds"] = round(time.perf_counter() - started, 6)
+    files = ReportFiles(markdown, csv, svg, html)
+    text = "\n".join(found.text() for found in measured)
+    if with_report or files.any:
+        whole, text = files.write(plan, measured)
+        figures["report"] = {**whole, "warnings": list(opened.warnings)}
     if as_json:
         emit_json(figures)
-    elif not plan.fits:
-        from planner.report.text import plan_text
-
-        sys.stdout.write(plan_text(plan))
-    else:
+        return _code(figures)
+    if plan.fits:
         sys.stdout.write(
             f"{figures['executions']} executions, {figures['mismatches']} mismatches, "
-            f"{figures['seconds']:.2f} s\n{report.text()}"
+            f"{figures['seconds']:.2f} s\n"
         )
-    return 0 if plan.fits and figures["mismatches"] == 0 else 1
+    elif not text:
+        from planner.report.text import plan_text
+
+        text = plan_text(plan)
+    sys.stdout.write(text)
+    return _code(figures)
+
+
+def _code(figures: dict[str, Any]) -> int:
+    return 0 if figures["fits"] and figures["mismatches"] == 0 else 1

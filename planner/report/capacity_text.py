@@ -4,6 +4,7 @@ import textwrap
 from collections.abc import Sequence
 
 from planner.capacity import Capacity, Kind, bytes_by_kind
+from planner.measured import FleetReport
 from planner.report.advice import channels_words, cut, do_words, proof_words
 from planner.report.figures import NOT_COUNTED
 from planner.units import format_bytes
@@ -36,8 +37,11 @@ _MARKS = {
 }
 
 
-def capacity_text(capacity: Capacity) -> str:
-    """Return the report that a person reads: where the bytes go, what they buy, what to do."""
+def capacity_text(capacity: Capacity, measured: Sequence[FleetReport] = ()) -> str:
+    """Return the report that a person reads: where the bytes go, what they buy, what to do.
+
+    What each device was seen to use follows, if the plan was run.
+    """
     plan = capacity.plan
     lanes = len({row.lane for row in plan.instances})
     heading = (
@@ -51,6 +55,7 @@ def capacity_text(capacity: Capacity) -> str:
         _levers(capacity),
         _channels(capacity),
         _devices(capacity),
+        *(["measured beside planned", *report.text().splitlines()] for report in measured),
         textwrap.wrap(do_words(capacity), WIDTH),
         textwrap.wrap(f"not counted: {'; '.join(NOT_COUNTED)}", WIDTH),
     ]

@@ -1,9 +1,10 @@
 """Figures as JSON mappings: exact bytes, the keys of docs/design.md sections 6 and 7."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from planner.capacity import Capacity, ChannelsFit, DeviceModel, WhatIf, bytes_by_kind
+from planner.measured import FleetReport
 from planner.plan import Plan
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "REPORT_VERSION",
     "capacity_figures",
     "device_figures",
+    "measured_figures",
     "plan_figures",
     "what_if_figures",
 ]
@@ -88,12 +90,42 @@ def device_figures(device: DeviceModel) -> dict[str, Any]:
     }
 
 
-def capacity_figures(capacity: Capacity) -> dict[str, Any]:
+def measured_figures(report: FleetReport) -> dict[str, Any]:
+    """Return what one device was seen to use, sizes in exact bytes."""
+    return {
+        "device": report.device,
+        "total_bytes": report.total_bytes,
+        "before_bytes": report.before_bytes,
+        "planned_bytes": report.planned_bytes,
+        "outside_bytes": report.outside_bytes,
+        "reserved_bytes": report.reserved_bytes,
+        "loaded_bytes": report.loaded_bytes,
+        "loading_peak_bytes": report.loading_peak_bytes,
+        "running_peak_bytes": report.running_peak_bytes,
+        "peak_bytes": report.peak_bytes,
+        "unmodelled_loading_bytes": report.unmodelled_loading_bytes,
+        "unmodelled_running_bytes": report.unmodelled_running_bytes,
+        "unmodelled_bytes": report.unmodelled_bytes,
+        "readings": [
+            {
+                "stage": reading.stage.value,
+                "instance": reading.instance,
+                "taken_bytes": reading.taken_bytes,
+                "declared_bytes": reading.declared_bytes,
+                "beyond_bytes": reading.beyond_bytes,
+            }
+            for reading in report.readings
+        ],
+    }
+
+
+def capacity_figures(capacity: Capacity, measured: Sequence[FleetReport] = ()) -> dict[str, Any]:
     """Return everything that a report says, beside the figures of its plan.
 
-    ``channels_fit`` maps each pipeline to the most channels that fit, null where nothing limits
-    them; ``growth`` says how each number is meant. The parts of ``accounts`` and of
-    ``bytes_by_kind`` each sum to ``needed_bytes``.
+    ``measured`` has one entry for each device that the plan was run on. ``channels_fit`` maps each
+    pipeline to the most channels that fit, null where nothing limits them; ``growth`` says how each
+    number is meant. The parts of ``accounts`` and of ``bytes_by_kind`` each sum to
+    ``needed_bytes``.
     """
     savings = capacity.dedupe
     return {
@@ -167,6 +199,7 @@ def capacity_figures(capacity: Capacity) -> dict[str, Any]:
             }
             for fit in capacity.devices
         ],
+        "measured": [measured_figures(report) for report in measured],
     }
 
 

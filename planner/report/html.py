@@ -6,11 +6,12 @@ own policy forbids it to fetch anything.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from importlib.resources import files
 from typing import Any, Final
 
 from planner.capacity import Capacity, WhatIf, bytes_by_kind
+from planner.measured import FleetReport, Reading
 from planner.report.advice import channels_words, cut, do_words, proof_words
 from planner.report.capacity_text import KIND_WORDS
 from planner.report.figures import NOT_COUNTED, capacity_figures, what_if_figures
@@ -26,7 +27,9 @@ _KIND_COLOURS: Final = (
 )  # fmt: skip
 
 
-def capacity_html(capacity: Capacity, tables: Iterable[WhatIf]) -> str:
+def capacity_html(
+    capacity: Capacity, tables: Iterable[WhatIf], measured: Sequence[FleetReport] = ()
+) -> str:
     """Return the page of a report.
 
     Parameters
@@ -34,6 +37,8 @@ def capacity_html(capacity: Capacity, tables: Iterable[WhatIf]) -> str:
     capacity : Capacity
     tables : iterable of WhatIf
         What the controls of the page look up.
+    measured : sequence of FleetReport
+        What each device was seen to use, if the plan was run.
 
     Notes
     -----
@@ -53,7 +58,7 @@ def capacity_html(capacity: Capacity, tables: Iterable[WhatIf]) -> str:
     )
     plan = capacity.plan
     limit = plan.fleet.device.memory_bytes
-    figures = capacity_figures(capacity)
+    figures = capacity_figures(capacity, measured)
     return template.render(
         figures=figures,
         data=Markup(script_json(figures)),
@@ -75,8 +80,22 @@ def capacity_html(capacity: Capacity, tables: Iterable[WhatIf]) -> str:
         strategy_max=max(1, *(strategy.bytes for strategy in capacity.strategies)),
         channels=[(found, channels_words(found)) for found in capacity.channels],
         together=(capacity.together, channels_words(capacity.together)),
+        measured=[(report, _meters(report)) for report in measured],
         not_counted="; ".join(NOT_COUNTED),
     )
+
+
+def _meters(report: FleetReport) -> list[tuple[Reading, float, float]]:
+    """Return each reading with its declared and its undeclared part, in percent of the largest."""
+    most = max(1, *(max(r.taken_bytes, r.declared_bytes) for r in report.readings))
+    return [
+        (
+            reading,
+            100 * min(max(0, reading.taken_bytes), reading.declared_bytes) / most,
+            100 * max(0, reading.beyond_bytes) / most,
+        )
+        for reading in report.readings
+    ]
 
 
 def script_json(value: object) -> str:

@@ -4,6 +4,7 @@ from typing import Any, Final
 
 from planner.capacity import GrowthStatus, Kind
 from planner.fleet import Dedupe
+from planner.measured import Stage
 from planner.problem import SolveStatus
 from planner.report.figures import REPORT_VERSION
 
@@ -85,6 +86,7 @@ def report_schema() -> _Schema:
                         "fits": _FLAG,
                     }
                 ),
+                "measured": {"type": "array", "items": _measured()},
                 "warnings": _TEXTS,
             }
         ),
@@ -142,6 +144,41 @@ def _dedupe() -> _Schema:
     )
 
 
+def _measured() -> _Schema:
+    """Return the schema of what one device was seen to use; others may return memory meanwhile."""
+    sizes = (
+        "total_bytes",
+        "before_bytes",
+        "planned_bytes",
+        "outside_bytes",
+        "unmodelled_loading_bytes",
+        "unmodelled_running_bytes",
+        "unmodelled_bytes",
+    )
+    changes = (
+        "reserved_bytes",
+        "loaded_bytes",
+        "loading_peak_bytes",
+        "running_peak_bytes",
+        "peak_bytes",
+    )
+    reading = {
+        "stage": _one_of(Stage),
+        "instance": _or_null(_TEXT),
+        "taken_bytes": _CHANGE,
+        "declared_bytes": _SIZE,
+        "beyond_bytes": _CHANGE,
+    }
+    return _record(
+        {
+            "device": _TEXT,
+            **dict.fromkeys(sizes, _SIZE),
+            **dict.fromkeys(changes, _CHANGE),
+            "readings": _rows(reading),
+        }
+    )
+
+
 def _record(properties: _Schema) -> _Schema:
     return {
         "type": "object",
@@ -159,5 +196,5 @@ def _or_null(schema: _Schema) -> _Schema:
     return {**schema, "type": [schema["type"], "null"]}
 
 
-def _one_of(values: type[Kind | GrowthStatus | Dedupe | SolveStatus]) -> _Schema:
+def _one_of(values: type[Kind | GrowthStatus | Dedupe | SolveStatus | Stage]) -> _Schema:
     return {"enum": [value.value for value in values]}

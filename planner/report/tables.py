@@ -5,6 +5,7 @@ import io
 from collections.abc import Iterable, Sequence
 
 from planner.capacity import Capacity, bytes_by_kind
+from planner.measured import FleetReport
 from planner.plan import Plan
 from planner.report.advice import channels_words, cut, do_words, proof_words
 from planner.report.capacity_text import KIND_WORDS
@@ -34,8 +35,11 @@ def markdown_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> lis
     return [f"| {' | '.join(row)} |" for row in (columns, rule, *rows)]
 
 
-def capacity_markdown(capacity: Capacity) -> str:
-    """Return the report as Markdown: what to do, where the bytes go, strategies, channels."""
+def capacity_markdown(capacity: Capacity, measured: Iterable[FleetReport] = ()) -> str:
+    """Return the report as Markdown: what to do, where the bytes go, strategies, channels.
+
+    A table for each device that the plan was run on follows.
+    """
     plan = capacity.plan
     kinds = [
         (KIND_WORDS[kind], format_bytes(size), str(size))
@@ -66,6 +70,10 @@ def capacity_markdown(capacity: Capacity) -> str:
         "",
         *markdown_table(("pipeline", "channels", "most that fit"), channels),
     ]
+    for report in measured:
+        rows = [(name, format_bytes(size), str(size)) for name, size in report.rows()]
+        title = f"measured beside planned, on {markdown_text(report.device)}"
+        lines += ["", *markdown_table((title, "size", "bytes"), rows)]
     return "\n".join(lines) + "\n"
 
 

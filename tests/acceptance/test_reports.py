@@ -158,3 +158,40 @@ def test_reports_keep_their_schema(fleet: Path, capsys: pytest.CaptureFixture[st
         jsonschema.validate(arena(capsys, "report", *words), schema)
     assert execute(["schema", "--report"]) == 0
     assert json.loads(capsys.readouterr().out) == schema
+
+
+def test_run_reports_what_was_measured_beside_what_was_planned(
+    fleet: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = {name: tmp_path / f"out.{name}" for name in ("markdown", "csv", "svg", "html")}
+    words = [word for name, path in files.items() for word in (f"--{name}", path)]
+    found = arena(capsys, "run", fleet, "--frames", "2", *words)
+    report = found["report"]
+    jsonschema.validate(report, arena(capsys, "schema", "--report"))
+    (measured,) = report["measured"]
+    assert measured["planned_bytes"] == report["planned_bytes"] == measured["reserved_bytes"]
+    assert measured["peak_bytes"] == found["peak_bytes"] >= measured["loaded_bytes"]
+    stages = [row["stage"] for row in measured["readings"]]
+    n = len(report["instances"])
+    assert stages == ["reserved", *["loaded"] * n, "ready", *["first run"] * n, "asked"]
+    assert {row["beyond_bytes"] for row in measured["readings"]} == {0}
+    assert f"measured at the peak: running | {measured['peak_bytes'] / MiB:.2f} MiB" in (
+        files["markdown"].read_text()
+    )
+    assert "Measured beside planned: twin" in files["html"].read_text()
+    assert files["csv"].read_text().startswith("instance,")
+    assert files["svg"].read_text().startswith("<svg")
+    assert execute(["run", str(fleet), "--frames", "1", "--report"]) == 0
+    text = capsys.readouterr().out
+    assert "measured beside planned" in text
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_a_run_that_does_not_fit_reports_without_measurements(
+    fleet: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = arena(capsys, "run", fleet, "--memory", "1MiB", "--report", code=1)
+    assert found["report"]["measured"] == []
+    for words in ([], ["--report"]):
+        assert execute(["run", str(fleet), "--memory", "1MiB", *words]) == 1
+        assert "DOES NOT FIT" in " ".join(capsys.readouterr().out.split())

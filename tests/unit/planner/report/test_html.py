@@ -7,7 +7,8 @@ import pytest
 
 from planner.capacity import WhatIfOptions, capacity_of, what_if
 from planner.fleet import DeviceSpec, FleetSpec, ModelSpec, PipelineSpec, StepSpec
-from planner.model import ModelId, ModelSize
+from planner.measured import FleetReport, Reading, Stage
+from planner.model import InstanceId, ModelId, ModelSize
 from planner.pipeline import plan_fleet
 from planner.plan import Plan
 from planner.report.figures import capacity_figures, what_if_figures
@@ -102,3 +103,37 @@ def test_what_if_plans_every_number_within_its_limits() -> None:
         assert {needed for _, needed in shared.points} == {2 * MiB}
     (unknown,) = what_if(planned("l", 1), WhatIfOptions(planned_max=0))
     assert not unknown.constant
+
+
+def test_measured_stands_beside_planned() -> None:
+    capacity = capacity_of(street_corner())
+    rows = (
+        Reading(Stage.RESERVED, None, 4 * MiB, 4 * MiB),
+        Reading(Stage.LOADED, InstanceId(f"{HOSTILE[0]}@x"), 5 * MiB, 4 * MiB),
+        Reading(Stage.ASKED, None, -MiB, 6 * MiB),
+    )
+    reports = [FleetReport(f"npu{n}", 64 * MiB, n, 4 * MiB, 2 * MiB, rows) for n in (0, 1)]
+    text = capacity_html(capacity, what_if(capacity.plan), reports)
+    page = Page(text)
+    figures = json.loads(page.scripts["figures"])
+    assert figures == json.loads(json.dumps(capacity_figures(capacity, reports)))
+    assert [found["device"] for found in figures["measured"]] == ["npu0", "npu1"]
+    for found, report in zip(figures["measured"], reports, strict=True):
+        for (_, size), key in zip(
+            report.rows(),
+            (
+                "planned_bytes",
+                "outside_bytes",
+                "reserved_bytes",
+                "loaded_bytes",
+                "loading_peak_bytes",
+                "running_peak_bytes",
+                "unmodelled_loading_bytes",
+                "unmodelled_running_bytes",
+            ),
+            strict=True,
+        ):
+            assert found[key] == size
+            assert {format_bytes(size), str(size)} <= set(page.cells)
+    assert "<script>" not in text.replace('<script>\n"use strict"', "", 1)
+    assert "Measured beside planned" not in capacity_html(capacity, what_if(capacity.plan))

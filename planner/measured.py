@@ -1,0 +1,174 @@
+"""What one device was seen to use while a plan was loaded and run, beside what was declared.
+
+A device reports free and total memory, nothing more: whatever is taken beyond the reservations and
+the declared rest is named as what it is, an unmodelled remainder. Several devices give several
+reports; nothing is averaged.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+from planner.model import InstanceId
+from planner.units import format_bytes
+
+__all__ = ["FleetReport", "Reading", "Stage"]
+
+ROWS_MAX = 16
+"""Readings listed in text; the JSON has all."""
+
+
+class Stage(StrEnum):
+    """When a device was asked."""
+
+    RESERVED = "reserved"
+    """Both reservations are made, nothing is loaded."""
+    LOADED = "loaded"
+    """One more instance is loaded."""
+    READY = "ready"
+    """Every instance is loaded and every lane has its stream."""
+    FIRST_RUN = "first run"
+    """An instance executed for the first time: devices fill caches then."""
+    ASKED = "asked"
+    """Somebody asked for a report."""
+
+
+_LOADING = (Stage.RESERVED, Stage.LOADED, Stage.READY)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a device reported once, bytes.
+
+    Attributes
+    ----------
+    stage : Stage
+    instance : InstanceId or None
+        Which one was loaded or ran.
+    taken_bytes : int
+        Used now, less what was used before the fleet was opened. What others take meanwhile counts
+        here, what they give back makes it smaller: a device does not say whose memory is whose.
+    declared_bytes : int
+        What accounts for it: reservations in pages, and what the instances that are loaded so far
+        take outside the arena.
+    """
+
+    stage: Stage
+    instance: InstanceId | None
+    taken_bytes: int
+    declared_bytes: int
+
+    @property
+    def beyond_bytes(self) -> int:
+        """Taken less declared; negative where something declared is not taken yet."""
+        return self.taken_bytes - self.declared_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class FleetReport:
+    """What was measured beside what was planned, bytes of one device.
+
+    Attributes
+    ----------
+    device : str
+    total_bytes, before_bytes : int
+        What the device has, and what was used before the fleet was opened: by its system, contexts
+        and other processes.
+    planned_bytes, outside_bytes : int
+        Reservations, page-rounded; and what is known to lie beside them: what the plan declares, or
+        what the device's descriptions of the loaded models make it.
+    readings : tuple of Reading
+        In order of time.
+    """
+
+    device: str
+    total_bytes: int
+    before_bytes: int
+    planned_bytes: int
+    outside_bytes: int
+    readings: tuple[Reading, ...]
+
+    @property
+    def reserved_bytes(self) -> int:
+        """Taken after the reservation."""
+        return self._last(Stage.RESERVED)
+
+    @property
+    def loaded_bytes(self) -> int:
+        """Taken after the last load."""
+        return self._last(Stage.LOADED)
+
+    @property
+    def loading_peak_bytes(self) -> int:
+        """Most that was seen taken until the fleet was ready."""
+        return max((r.taken_bytes for r in self.readings if r.stage in _LOADING), default=0)
+
+    @property
+    def running_peak_bytes(self) -> int:
+        """Most that was seen taken since the fleet was ready."""
+        return max((r.taken_bytes for r in self.readings if r.stage not in _LOADING), default=0)
+
+    @property
+    def peak_bytes(self) -> int:
+        """Most that was seen taken since the fleet was opened."""
+        return max(self.loading_peak_bytes, self.running_peak_bytes)
+
+    @property
+    def unmodelled_loading_bytes(self) -> int:
+        """Most that was taken beyond what was declared then, until the fleet was ready."""
+        return self._beyond(*_LOADING)
+
+    @property
+    def unmodelled_running_bytes(self) -> int:
+        """Most that was taken beyond what was declared then, since the fleet was ready."""
+        return self._beyond(Stage.FIRST_RUN, Stage.ASKED)
+
+    @property
+    def unmodelled_bytes(self) -> int:
+        """Most that nothing declares: kernels, streams, caches of the device; 0 without any."""
+        return self._beyond(*Stage)
+
+    def rows(self) -> tuple[tuple[str, int], ...]:
+        """Return the figures as (name, bytes), in the order in which they are read."""
+        return (
+            ("planned reservations", self.planned_bytes),
+            ("planned outside the arena", self.outside_bytes),
+            ("measured after reserving", self.reserved_bytes),
+            ("measured after loading", self.loaded_bytes),
+            ("measured at the peak: loading", self.loading_peak_bytes),
+            ("measured at the peak: running", self.running_peak_bytes),
+            ("unmodelled remainder: loading", self.unmodelled_loading_bytes),
+            ("unmodelled remainder: running", self.unmodelled_running_bytes),
+        )
+
+    def text(self) -> str:
+        """Return the report as text of at most 80 columns."""
+        lines = [
+            f"device {self.device}: {format_bytes(self.total_bytes)}, "
+            f"{format_bytes(self.before_bytes)} of it used before"
+        ]
+        lines += [f"  {name:<31}{format_bytes(size):>14}{size:>18}" for name, size in self.rows()]
+        lines += ["", f"  {'taken, stage by stage':<37}{'taken':>14}{'declared':>14}{'beyond':>13}"]
+        lines += self._stages()
+        return "\n".join(line.rstrip() for line in lines) + "\n"
+
+    def _stages(self) -> Iterator[str]:
+        for reading in self.readings[:ROWS_MAX]:
+            name = reading.stage.value
+            if reading.instance:
+                name = f"{name} {reading.instance}"
+            shown = name if len(name) <= 35 else f"{name[:17]}…{name[-17:]}"
+            yield (
+                f"  {shown:<37}{format_bytes(reading.taken_bytes):>14}"
+                f"{format_bytes(reading.declared_bytes):>14}"
+                f"{format_bytes(reading.beyond_bytes):>13}"
+            )
+        if len(self.readings) > ROWS_MAX:
+            yield f"  ... and {len(self.readings) - ROWS_MAX} more readings"
+
+    def _last(self, stage: Stage) -> int:
+        found = [reading.taken_bytes for reading in self.readings if reading.stage is stage]
+        return found[-1] if found else 0
+
+    def _beyond(self, *stages: Stage) -> int:
+        return max([0, *(r.beyond_bytes for r in self.readings if r.stage in stages)])
