@@ -27,6 +27,7 @@ class Interleaved(PlannedPlacement):
         plan = instance.model.allocations
         assert instance.work is not None
         super().__init__(instance.work.pointer, plan.sizes, plan.offsets)
+        self.answers_pointer = 0  # machine code would let nothing happen
         self.at, self.happen, self.count = at, happen, 0
 
     def place(self, size_bytes: int) -> int:

@@ -33,7 +33,6 @@ from arena.device.base import (
 from arena.device.cpu.arguments import EMPTY_POINTER, input_pointer, output_pointer
 from arena.device.cpu.loading import Instance, LoadedModels, opened, this_machine
 from arena.device.cpu.memory import HostMemory
-from arena.device.cpu.placement import PlannedPlacement
 from arena.device.cpu.runtime import runtime, shielded
 from arena.device.cpu.streams import Launcher, Stream, Task
 from arena.errors import DeviceError
@@ -361,14 +360,11 @@ def _known(table: dict[K, T], key: K, what: str) -> T:
 
 def _execute(instance: Instance, pointers: Sequence[int]) -> None:
     """Run once; an error says whose execution it was, and where it left its plan if it did."""
-    allocations = instance.model.allocations
-    base = 0 if instance.work is None else instance.work.pointer
-    placement = PlannedPlacement(base, allocations.sizes, allocations.offsets)
     try:
         try:
-            instance.network.run(placement, pointers)
+            instance.network.run(instance.placement, pointers)
         finally:
-            departure = placement.finish()
+            departure = instance.placement.finish()
     except DeviceError as error:
         raise DeviceError(
             f"model {instance.name!r}: {error}", call=error.call, code=error.code

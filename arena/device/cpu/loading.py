@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from arena.device.base import DeviceRange, ModelHandle, ModelSource
 from arena.device.cpu.memory import HostMemory, overlaps, protect
 from arena.device.cpu.network import Network, Session
+from arena.device.cpu.placement import PlannedPlacement
 from arena.device.cpu.runtime import THREADS, runtime
 from arena.device.cpu.streams import Task
 from arena.errors import DeviceError
@@ -75,6 +76,8 @@ class Instance:
     resident : Resident
     work : DeviceRange or None
         None: the model needs none.
+    placement : PlannedPlacement
+        Its allocations in that memory.
     owns_work : bool
         Whether that memory is the device's own.
     last : Task or None
@@ -86,6 +89,7 @@ class Instance:
     network: Network
     resident: Resident
     work: DeviceRange | None
+    placement: PlannedPlacement
     owns_work: bool
     last: Task | None = None
 
@@ -124,8 +128,15 @@ class LoadedModels:
             resident.users += 1
             self.residents[resident.memory.pointer] = resident
             handle = ModelHandle(next(self._handles))
+            base = 0 if place is None else place.pointer
+            plan = model.allocations
             self.instances[handle] = Instance(
-                source.name, *known, resident, place, owns_work=work is None and place is not None
+                source.name,
+                *known,
+                resident,
+                place,
+                PlannedPlacement(base, plan.sizes, plan.offsets),
+                owns_work=work is None and place is not None,
             )
             undo.pop_all()
         return handle

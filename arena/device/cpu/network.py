@@ -135,8 +135,7 @@ class Network:
         owner = self.session.owner
         create, release = owner.api["CreateTensorWithDataAsOrtValue"], owner.api["ReleaseValue"]
         values = (ctypes.c_void_p * len(self._types))()
-        current = owner.current
-        before, current.placement = current.placement, placement
+        before = owner.answer_from(placement)
         try:
             for k, pointer in enumerate(pointers):
                 size, dims, rank, code = self._types[k]
@@ -157,7 +156,7 @@ class Network:
             for value in values:
                 if value:
                     release(value)
-            current.placement = before
+            owner.answer_from(before)
 
 
 def _tensor_spec(api: Api, name: str, info: int) -> TensorSpec:

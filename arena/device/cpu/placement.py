@@ -12,6 +12,7 @@ import ctypes
 from collections.abc import Sequence
 from typing import Final, Protocol
 
+from arena.device.cpu.answering import PlannedAnswers
 from planner.units import align_up
 
 __all__ = ["ALIGN_BYTES", "HeapPlacement", "Placement", "PlannedPlacement", "TracedPlacement"]
@@ -33,6 +34,11 @@ def _heap_allocate(size_bytes: int) -> int:
 class Placement(Protocol):
     """Answers the allocations of one call into the runtime, on one thread."""
 
+    @property
+    def answers_pointer(self) -> int:
+        """Where machine code finds the next answers (`PlannedAnswers`); 0: `place` gives all."""
+        ...
+
     def place(self, size_bytes: int) -> int:
         """Return the address of a new block of `size_bytes` (> 0)."""
         ...
@@ -46,6 +52,7 @@ class HeapPlacement:
     """Blocks from the heap, kept until `release`: the small objects of a session."""
 
     __slots__ = ("_blocks",)
+    answers_pointer = 0
 
     def __init__(self) -> None:
         self._blocks: list[int] = []
@@ -66,42 +73,44 @@ class HeapPlacement:
 
 
 class PlannedPlacement:
-    """The k-th block lies at its planned offset from `base`.
+    """The k-th block lies at its planned offset from `base`; serves one run after another.
 
     A block that the plan does not know comes from the heap, and so do all after it: the run can end
-    without harm, and `departure` says where it left the plan.
+    without harm, and `finish` says where it left the plan.
     """
 
-    __slots__ = ("_base", "_heap", "_index", "_offsets", "_sizes", "departure")
+    __slots__ = ("_answers", "_departure", "_heap", "answers_pointer")
 
     def __init__(self, base: int, sizes: Sequence[int], offsets: Sequence[int]) -> None:
-        self._base = base
-        self._sizes = sizes
-        self._offsets = offsets
-        self._index = 0
+        self._answers = PlannedAnswers(base, sizes, offsets)
+        self._departure = ""
         self._heap = HeapPlacement()
-        self.departure = ""
+        self.answers_pointer = self._answers.pointer
 
     def place(self, size_bytes: int) -> int:
         """Return the planned address of the next block."""
-        k = self._index
-        self._index = k + 1
-        if k < len(self._sizes) and self._sizes[k] == size_bytes and not self.departure:
-            return self._base + self._offsets[k]
-        if not self.departure:
-            wanted = f"{self._sizes[k]} bytes" if k < len(self._sizes) else "no more"
-            self.departure = f"allocation {k} asks for {size_bytes} bytes, the plan has {wanted}"
+        answer = self._answers.next(size_bytes)
+        if answer is not None:
+            return answer
+        if not self._departure:
+            k, sizes = self._answers.count, self._answers.sizes
+            wanted = f"{sizes[k]} bytes" if k < len(sizes) else "no more"
+            self._departure = f"allocation {k} asks for {size_bytes} bytes, the plan has {wanted}"
+            self._answers.stop()
         return self._heap.place(size_bytes)
 
     def freed(self, pointer: int) -> None:
         """Do nothing: the plan knows how long every block lives."""
 
     def finish(self) -> str:
-        """Give back what came from the heap; return where the run left its plan, else nothing."""
+        """End a run: free what came from the heap, and return where it left its plan, if it did."""
         self._heap.release()
-        if not self.departure and self._index != len(self._sizes):
-            return f"the run made {self._index} of {len(self._sizes)} planned allocations"
-        return self.departure
+        departure, made, planned = self._departure, self._answers.count, len(self._answers.sizes)
+        self._departure = ""
+        self._answers.restart()
+        if not departure and made != planned:
+            return f"the run made {made} of {planned} planned allocations"
+        return departure
 
 
 class TracedPlacement:
@@ -117,6 +126,7 @@ class TracedPlacement:
     """
 
     __slots__ = ("_clock", "_open", "lifetimes", "sizes")
+    answers_pointer = 0
 
     def __init__(self) -> None:
         self.sizes: list[int] = []

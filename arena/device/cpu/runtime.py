@@ -1,14 +1,15 @@
 """One ONNX Runtime environment per process, with an allocator that asks us where every byte goes.
 
               thread of the run                                 runtime
-    Network.run(placement) ── current.placement = placement ──►  Run
+    Network.run(placement) ───── answer_from(placement) ──────►  Run
                                                                   │ Alloc(size)
-           placement.place(size) ◄── callback, same thread ───────┘
+           placement.place(size) ◄── same thread ─────────────────┘
                    │ address
                    └──────────────────────────────────────────►  kernel writes there
 
-The runtime knows one CPU allocator per environment, so the callback finds the running execution by
-its thread: sessions use no threads of their own. Several threads run several executions at once.
+The runtime knows one CPU allocator per environment, so it finds the running execution by its
+thread: sessions use no threads of their own. Several threads run several executions at once. What
+a plan foresees is answered without Python where that is possible (`answering`).
 
 Releasing a block means nothing to a plan. glibc exports an empty function of the right type, which
 saves a callback, and with it the interpreter lock, for every block; while a trace is taken, and on
@@ -23,6 +24,7 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any, Final, TypeVar
 
+from arena.device.cpu.answering import AnsweringAllocator, machine_code, set_answers
 from arena.device.cpu.binding import (
     ALLOCATE,
     API_VERSION,
@@ -69,13 +71,11 @@ class Runtime:
     api : Api
     environment, memory_info : int
         The runtime's handles of itself and of plain host memory.
-    current : threading.local
-        The placement of each thread's execution.
     """
 
     def __init__(self, api: Api) -> None:
         self.api: Api = api
-        self.current = _Current()
+        self._current = _Current()
         self._strays = HeapPlacement()
         self._trace_lock = threading.Lock()
         self.memory_info = api.create("CreateCpuMemoryInfo", 0, 0)
@@ -83,14 +83,17 @@ class Runtime:
         # The runtime keeps these addresses: they live as long as the process.
         self._freed: Any = FREE(self._on_free)
         self._ignored = _empty_function() or self._freed
-        allocate: Any = ALLOCATE(self._on_allocate)
-        self._allocator = OrtAllocator(
-            API_VERSION,
-            allocate,
-            self._ignored,
-            INFO(lambda _this: self.memory_info),
-            allocate,
+        python: Any = ALLOCATE(self._on_allocate)
+        self._key: int | None
+        allocate, getter, self._key = machine_code() or (python, 0, None)
+        info: Any = INFO(lambda _this: self.memory_info)
+        self._answering = AnsweringAllocator(
+            getter,
+            self._key or 0,
+            python,
+            OrtAllocator(API_VERSION, allocate, self._ignored, info, allocate),
         )
+        self._allocator = self._answering.allocator
         api["RegisterAllocator"](self.environment, ctypes.byref(self._allocator))
 
     @property
@@ -113,13 +116,13 @@ class Runtime:
         try:
             for key, value in _SESSION_SETTINGS.items():
                 self.api["AddSessionConfigEntry"](options, key.encode(), value.encode())
-            before, self.current.placement = self.current.placement, heap
+            before = self.answer_from(heap)
             try:
                 handle = self.api.create(
                     "CreateSessionFromArray", self.environment, pointer, size_bytes, options
                 )
             finally:
-                self.current.placement = before
+                self.answer_from(before)
         except DeviceError:
             heap.release()
             raise
@@ -157,6 +160,13 @@ class Runtime:
         self.api["DisableMemPattern"](options)
         return options
 
+    def answer_from(self, placement: Placement | None) -> Placement | None:
+        """Let `placement` answer the thread at hand; return what answered it before."""
+        before, self._current.placement = self._current.placement, placement
+        if self._key is not None:
+            set_answers(self._key, 0 if placement is None else placement.answers_pointer)
+        return before
+
     @contextmanager
     def tracing(self) -> Iterator[None]:
         """Let placements hear of released blocks; one thread at a time."""
@@ -170,10 +180,10 @@ class Runtime:
     def _on_allocate(self, _this: int, size_bytes: int) -> int | None:
         if not size_bytes:
             return None
-        return (self.current.placement or self._strays).place(size_bytes)
+        return (self._current.placement or self._strays).place(size_bytes)
 
     def _on_free(self, _this: int, pointer: int | None) -> None:
-        placement = self.current.placement
+        placement = self._current.placement
         if placement is not None and pointer:
             placement.freed(pointer)
 

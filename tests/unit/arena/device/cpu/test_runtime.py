@@ -13,7 +13,7 @@ import pytest
 
 from arena.device.cpu import runtime as runtime_module
 from arena.device.cpu.network import Network, Session
-from arena.device.cpu.placement import HeapPlacement, TracedPlacement
+from arena.device.cpu.placement import HeapPlacement, Placement, PlannedPlacement, TracedPlacement
 from arena.device.cpu.runtime import runtime, shielded
 from arena.errors import DeviceError
 from tests.networks import Array, compiled, convolutions, inputs_for, read_arena
@@ -31,7 +31,7 @@ class Bench:
         self.network = Network(self.session, self.model.inputs, self.model.outputs)
         self.inputs = inputs_for(self.model.inputs)
 
-    def run(self, placement: TracedPlacement | HeapPlacement) -> Array:
+    def run(self, placement: Placement) -> Array:
         output = np.zeros(self.model.outputs[0].shape, np.float32)
         pointers = [array.ctypes.data for array in (*self.inputs, output)]
         self.network.run(placement, pointers)
@@ -97,6 +97,22 @@ def test_other_threads_run_on_while_one_traces(bench: Bench) -> None:
     for thread in threads:
         thread.join()
     assert results == [wanted] * 60
+
+
+def test_a_plan_is_answered_alike_by_machine_code_and_by_python(bench: Bench) -> None:
+    plan = bench.model.allocations
+    block = ctypes.create_string_buffer(bench.model.work_bytes + 64)
+    base = -(-ctypes.addressof(block) // 64) * 64
+    results = set()
+    for by_machine_code in (True, False, True):
+        placement = PlannedPlacement(base, plan.sizes, plan.offsets)
+        if not by_machine_code:
+            placement.answers_pointer = 0
+        for _ in range(2):
+            ctypes.memset(block, 255, len(block))
+            results.add(bench.run(placement).tobytes())
+            assert placement.finish() == ""
+    assert results == {bench.run(HeapPlacement()).tobytes()}
 
 
 def test_outputs_of_unknown_shape_are_read_from_a_run(bench: Bench) -> None:
