@@ -2,8 +2,9 @@
 
 Channels that share lanes share instances, so memory is no multiple of the channels. Each question
 "does it fit with c channels" is answered by a plan; doubling finds a number that does not fit and
-bisection the largest that does. Two cheap bounds answer most questions without a plan: no plan is
-higher than one maximum a lane, and none is lower than its largest region.
+bisection the largest that does. Bounds answer most questions without a plan of the whole: no plan
+is higher than one maximum a lane, none is lower than its largest region, and groups of channels
+that share no lane and no lock add their heights (`joins`).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -12,6 +13,7 @@ from enum import StrEnum
 from math import gcd
 from typing import Final
 
+from planner.capacity.joins import Heights, JoinedHeights
 from planner.capacity.variants import plan_variant
 from planner.fleet import CHANNEL_PLACEHOLDER, EXECUTIONS_MAX, FleetSpec, PipelineSpec
 from planner.model import ModelId, ModelSize
@@ -105,7 +107,7 @@ def channels_fit(plan: Plan, options: GrowthOptions = GrowthOptions()) -> tuple[
     Notes
     -----
     Where a plan is not proven optimal a larger fleet may get a lower plan than a smaller one; the
-    number returned still fits, and one more was planned and did not.
+    number returned still fits, and one more does not: the whole was planned, or each of its groups.
     """
     budget = _Budget(options)
     return tuple(_of_pipeline(plan, pipeline, budget) for pipeline in plan.fleet.pipelines)
@@ -183,6 +185,7 @@ class _Asking:
         self.variant = variant
         self.current = current
         self.budget = budget
+        self.heights = JoinedHeights(plan, budget.take)
         self._needed = {current: plan.needed_bytes}
 
     def fits(self, number: int) -> bool | None:
@@ -190,7 +193,11 @@ class _Asking:
         if number == self.current:
             return self.plan.fits
         fleet = self.variant(number)
-        answer = _bounded(self.plan, fleet)
+        bounds = _Bounds(self.plan, fleet)
+        answer = bounds.fits()
+        if answer is None:
+            joined = self.heights.of(fleet)
+            answer = None if joined is None else bounds.fits(joined)
         if answer is None and self.budget.take(len(fleet.instances())):
             planned = plan_variant(self.plan, fleet)
             self._needed[number] = planned.needed_bytes
@@ -200,15 +207,23 @@ class _Asking:
     def guess(self) -> int | None:
         """Return where the line through the two largest counts planned meets the limit."""
         limit = self.plan.fleet.device.memory_bytes
-        if len(self._needed) < 2 and self.budget.take(2 * len(self.plan.instances)):
-            double = 2 * self.current
-            self._needed[double] = plan_variant(self.plan, self.variant(double)).needed_bytes
+        if len(self._needed) < 2:
+            self._ask(2 * self.current)
         if limit is None or len(self._needed) < 2:
             return None
         (one, here), (other, there) = sorted(self._needed.items())[-2:]
         if there <= here:
             return None
         return one + (limit - here) * (other - one) // (there - here)
+
+    def _ask(self, number: int) -> None:
+        """Note what `number` needs, if groups or a plan can tell."""
+        fleet = self.variant(number)
+        joined = self.heights.of(fleet)
+        if joined is not None:
+            self._needed[number] = _Bounds(self.plan, fleet).needed_bytes(joined.upper_bytes)
+        elif self.budget.take(len(fleet.instances())):
+            self._needed[number] = plan_variant(self.plan, fleet).needed_bytes
 
 
 def _search(asking: _Asking, most: int, *, templated: bool) -> tuple[int | None, GrowthStatus]:
@@ -251,28 +266,41 @@ def _bisect(asking: _Asking, most: int) -> tuple[int, GrowthStatus]:
     return low, GrowthStatus.AT_LEAST if open_ended else GrowthStatus.EXACT
 
 
-def _bounded(plan: Plan, fleet: FleetSpec) -> bool | None:
-    """Return whether a variant fits where two bounds can tell without a plan, else None."""
-    device, rule, sizes = fleet.device, plan.rule, dict(plan.sizes)
-    rows = [(name, model, lane) for name, (model, lane) in fleet.instances().items()]
-    lanes = _lane_maxima(rows, sizes, plan)
-    streams = len(lanes) + sum(sizes[model].stream_count for _, model, _ in rows)
-    if device.streams_max is not None and streams > device.streams_max:
-        return False
-    if device.memory_bytes is None:
-        return True
-    weights = lay_out_weights([(name, m) for name, m, _ in rows], sizes, device.dedupe, rule)
-    beside = (
-        align_up(weights.height_bytes, plan.page_bytes)
-        + plan_outside([model for _, model, _ in rows], sizes, plan.page_bytes)
-        + device.reserve_bytes
-    )
-    room = device.memory_bytes - beside
-    if align_up(sum(lanes.values()), plan.page_bytes) <= room:
-        return True
-    if align_up(max(lanes.values()), plan.page_bytes) > room:
-        return False
-    return None
+class _Bounds:
+    """What can be told of a variant without planning the whole of it."""
+
+    def __init__(self, plan: Plan, fleet: FleetSpec) -> None:
+        sizes = dict(plan.sizes)
+        rows = [(name, model, lane) for name, (model, lane) in fleet.instances().items()]
+        self._device, self._page = fleet.device, plan.page_bytes
+        self._lanes = _lane_maxima(rows, sizes, plan)
+        self._streams = len(self._lanes) + sum(sizes[model].stream_count for _, model, _ in rows)
+        weights = lay_out_weights(
+            [(name, model) for name, model, _ in rows], sizes, self._device.dedupe, plan.rule
+        )
+        self._beside = (
+            align_up(weights.height_bytes, plan.page_bytes)
+            + plan_outside([model for _, model, _ in rows], sizes, plan.page_bytes)
+            + self._device.reserve_bytes
+        )
+
+    def needed_bytes(self, height_bytes: int) -> int:
+        """Return what the variant needs with a work reservation of so many bytes."""
+        return align_up(height_bytes, self._page) + self._beside
+
+    def fits(self, joined: Heights | None = None) -> bool | None:
+        """Return whether the variant fits where bounds can tell, else None."""
+        device = self._device
+        if device.streams_max is not None and self._streams > device.streams_max:
+            return False
+        if device.memory_bytes is None:
+            return True
+        lower, upper = max(self._lanes.values()), sum(self._lanes.values())
+        if joined is not None:
+            lower, upper = max(lower, joined.lower_bytes), min(upper, joined.upper_bytes)
+        if self.needed_bytes(upper) <= device.memory_bytes:
+            return True
+        return False if self.needed_bytes(lower) > device.memory_bytes else None
 
 
 def _lane_maxima(

@@ -73,6 +73,11 @@ class Leaf:
         if lower_bound_bytes > self.bound.lower_bound_bytes:
             self.bound = Bound(lower_bound_bytes)
 
+    def learn(self, twin: "Leaf") -> None:
+        """Take over what is known of a kernel with the same problem."""
+        self.offer(twin.assignment, twin.solver)
+        self.raise_bound(twin.bound.lower_bound_bytes)
+
 
 @dataclass(slots=True)
 class _Node:

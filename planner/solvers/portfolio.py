@@ -125,7 +125,7 @@ class _Run:
         self.height: int | None = None
         self.solver = ""
         self.cotree: Cotree | None = None
-        self.ladders: dict[tuple[int, ...], Ladder] = {}
+        self.ladders: dict[Problem | None, Ladder] = {}
         self.is_impossible = False
 
     def target(self) -> int:
@@ -158,11 +158,16 @@ class _Run:
             problem, conflict_masks(problem), self.bound, self.options.clique_nodes_max
         )
         self._update()
+        quick: dict[tuple[Problem, int], Leaf] = {}
         for leaf in self.cotree.leaves:
             if self.is_over() or self.should_stop():
                 return
-            part = None if groups is None else [groups[i] for i in leaf.indices]
-            _solve_quickly(leaf, part)
+            twin = quick.setdefault((leaf.problem, leaf.floor_bytes), leaf)
+            if twin is leaf:
+                part = None if groups is None else [groups[i] for i in leaf.indices]
+                _solve_quickly(leaf, part)
+            else:
+                leaf.learn(twin)
         self._update()
 
     def _start_on_line(self) -> None:
@@ -185,9 +190,10 @@ class _Run:
         """Search the kernels that keep the whole above its target: small ones whole, then all."""
         if self.is_over() or self.should_stop() or not self.options.rounds_max:
             return
-        for leaf, _ in self._open_leaves():
+        for leaf in self._open_kinds():
             if leaf.problem.n <= exhaustive.BUFFERS_MAX:
                 self._exhaust(leaf, min(self.options.nodes_max, _NODES_UNCOMPILED))
+                self._tell_twins(leaf)
                 self._update()
         nodes_max = self.options.nodes_max * max(1, self.problem.n // _BUFFERS_PER_SHARE)
         for doublings in range(self.options.rounds_max):
@@ -204,9 +210,10 @@ class _Run:
         """Return the searches of the open kernels that can still find something."""
         if self.is_over() or self.should_stop():
             return []
+        targets = {leaf.indices: target for leaf, target in self._open_leaves()}
         ladders = [
-            self._ladder(leaf, max(target, leaf.floor_bytes))
-            for leaf, target in self._open_leaves()
+            self._ladder(leaf, max(targets[leaf.indices], leaf.floor_bytes))
+            for leaf in self._open_kinds()
         ]
         if self.problem.lifetimes is not None:
             # On a line the whole often yields where its kernel does not: what was taken off
@@ -220,9 +227,22 @@ class _Run:
     def _open_leaves(self) -> list[tuple[Leaf, int]]:
         return [] if self.cotree is None else self.cotree.open_leaves(self.target())
 
+    def _open_kinds(self) -> list[Leaf]:
+        """Return one open kernel for each different problem: channels bring many alike."""
+        kinds: dict[Problem, Leaf] = {}
+        for leaf, _ in self._open_leaves():
+            kinds.setdefault(leaf.problem, leaf)
+        return list(kinds.values())
+
+    def _tell_twins(self, leaf: Leaf) -> None:
+        assert self.cotree is not None
+        for other in self.cotree.leaves:
+            if other is not leaf and other.problem == leaf.problem:
+                other.learn(leaf)
+
     def _ladder(self, leaf: Leaf | None, target: int) -> Ladder:
         """Return the search of a kernel, or of the whole, aimed at its target of today."""
-        key = () if leaf is None else leaf.indices
+        key = None if leaf is None else leaf.problem
         if key not in self.ladders:
             self.ladders[key] = Ladder(
                 self.problem if leaf is None else leaf.problem,
@@ -246,6 +266,7 @@ class _Run:
         else:
             leaf.offer(ladder.assignment, "ladder")
             leaf.raise_bound(ladder.bound.lower_bound_bytes)
+            self._tell_twins(leaf)
             self._update()
 
     def _exhaust(self, leaf: Leaf, nodes_max: int) -> None:

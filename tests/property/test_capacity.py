@@ -19,6 +19,7 @@ from planner.capacity import (
     together_fit,
     with_channels,
 )
+from planner.capacity.joins import JoinedHeights
 from planner.fleet import FleetSpec
 from planner.model import ModelSize
 from planner.pipeline import plan_fleet
@@ -83,6 +84,24 @@ def test_the_largest_number_fits_and_one_more_does_not(fleet: FleetSpec, factor:
     for found in channels_fit(plan, options):
         check_number(plan, found.pipeline, found.largest, found.status)
     check_together(plan, together_fit(plan, options).largest)
+
+
+@settings(max_examples=60)
+@given(fleets(), st.integers(1, 5), st.integers(1, 5))
+def test_heights_of_groups_add_to_that_of_the_whole(
+    fleet: FleetSpec, known: int, asked: int
+) -> None:
+    name = fleet.pipelines[0].id
+    joined = JoinedHeights(planned(fleet), lambda _instances: True)
+    joined.of(with_channels(fleet, {name: known}))  # what was planned here serves below
+    variant = with_channels(fleet, {name: asked})
+    heights = joined.of(variant)
+    whole = planned(variant)
+    if heights is not None:
+        assert heights.lower_bytes <= whole.height_bytes
+        assert whole.lower_bound_bytes <= heights.upper_bytes
+        if whole.status is SolveStatus.OPTIMAL:
+            assert whole.height_bytes <= heights.upper_bytes
 
 
 def check_number(plan: Plan, name: str, largest: int | None, status: GrowthStatus) -> None:

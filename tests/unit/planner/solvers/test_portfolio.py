@@ -2,12 +2,13 @@ import random
 import subprocess
 import sys
 from dataclasses import replace
+from typing import Any
 from unittest.mock import MagicMock
 
 import pytest
 
 from planner.problem import Assignment, Bound, Problem, SolveStatus
-from planner.solvers import SolveOptions, first_fit, solve
+from planner.solvers import SolveOptions, exhaustive, first_fit, solve
 from planner.validator import validate
 from tests.unit.planner.solvers.test_exhaustive import fixture
 
@@ -52,6 +53,36 @@ def test_without_search_the_gap_stays_open() -> None:
     assert (found.status, found.bound.lower_bound_bytes) == (SolveStatus.FEASIBLE, 4)
     unknown = solve(replace(RING, capacity_bytes=5), SolveOptions(rounds_max=0))
     assert (unknown.status, unknown.assignment) == (SolveStatus.UNKNOWN, None)
+
+
+def test_equal_kernels_are_searched_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten copies of a kernel, each in conflict with all others: ten times its height."""
+    tried: list[Problem] = []
+    plain = exhaustive.fit
+
+    def fit(problem: Problem, *rest: Any, **named: Any) -> Any:
+        tried.append(problem)
+        return plain(problem, *rest, **named)
+
+    monkeypatch.setattr(exhaustive, "fit", fit)
+    one = fixture()
+    assert one.conflict_masks is not None
+    copies, n = 10, one.n
+    edges = [
+        (i, j)
+        for i in range(copies * n)
+        for j in range(i)
+        if i // n != j // n or one.conflict_masks[i % n] >> j % n & 1
+    ]
+    many = Problem.of_edges(one.sizes * copies, edges)
+    found = solve(many)
+    assert found.assignment is not None
+    assert (found.status, found.assignment.height_bytes(many)) == (SolveStatus.OPTIMAL, 90)
+    assert list(validate(many, found.assignment)) == []
+    searched = len(tried)
+    tried.clear()
+    solve(one)
+    assert searched == len(tried)
 
 
 def test_a_capacity_below_the_bound_is_refused_with_proof() -> None:
