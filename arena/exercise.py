@@ -1,25 +1,33 @@
 """Drive a loaded fleet hard and compare every output: what `arena run` does.
 
     reference    every instance alone, before anything runs beside it, for a few inputs
-    drive        threads open frames, several of one channel at a time, and submit steps in
-                 topological order without waiting: only the guard makes them wait
+    drive        feeders open frames, as many of every channel as may be in flight, and submit steps
+                 in topological order without waiting: only the guard makes them wait
     compare      an output that differs from the reference for the same input is a mismatch
 
-Without the guard (twin only) the same threads execute at once on streams of their own: memory that
+A feeder is one thread with many frames in progress: futures tell it which of them are over. So all
+channels keep their frames in flight, however few threads there are.
+
+Without the guard (twin only) threads execute at once on streams of their own: memory that
 instances share is then overwritten, which shows that the comparison can fail.
 """
 
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from graphlib import TopologicalSorter
+from queue import SimpleQueue
+from types import TracebackType
 from typing import Final, TypeAlias
 
 from arena.device.adaptors import RaceCheck
 from arena.device.base import Argument, Device, StreamId
 from arena.errors import DeviceError
 from arena.loader import LoadedInstance
+from arena.running import Frame, Submission
 from arena.session import Fleet
 from arena.tensors import ELEMENT_TYPES
 from planner.errors import UsageError
@@ -85,7 +93,7 @@ def exercise(
     *,
     threads: int = 1,
     guarded: bool = True,
-    on_frame: Callable[[], None] | None = None,
+    on_frame: Callable[[str], None] | None = None,
 ) -> Outcome:
     """Run `frames` frames of every channel, every step once in each, and compare all outputs.
 
@@ -96,11 +104,11 @@ def exercise(
     frames : int
         Of each channel, >= 0.
     threads : int
-        That open frames, >= 1.
+        Feeders that share the channels, >= 1; without the guard, threads that execute.
     guarded : bool
         False: no places, order or locks. Only for the twin, where corruption harms nobody.
     on_frame : callable
-        Called after each frame, for progress.
+        Called with the channel's name after each frame, by any thread.
 
     Raises
     ------
@@ -116,43 +124,21 @@ def exercise(
         instance: _cases_of(fleet, item) for instance, item in fleet.runner.loaded.instances.items()
     }
     fleet.runner.settle()
-    jobs = _jobs(fleet, frames)
-    lock = threading.Lock()
     stop = threading.Event()
-
-    handles = {instance: threading.Lock() for instance in cases}
-
-    def work(run_frame: Callable[[_Job], int]) -> Outcome:
-        executions = mismatches = 0
-        while True:
-            with lock:
-                job = None if stop.is_set() else next(jobs, None)
-            if job is None:
-                return Outcome(executions, mismatches)
-            mismatches += run_frame(job)
-            executions += len(job.pipeline.steps)
-            if on_frame is not None:
-                on_frame()
-
-    def work_guarded() -> Outcome:
-        return work(lambda job: _guarded(fleet, job, cases))
-
-    def work_unguarded() -> Outcome:
-        stream = fleet.device.create_stream()
+    work = _feeders if guarded else _unguarded_workers
+    workers = work(fleet, frames, cases, threads, stop, on_frame or _nothing)
+    with ThreadPoolExecutor(len(workers), thread_name_prefix="arena-exercise") as pool:
         try:
-            return work(lambda job: _unguarded(fleet, job, cases, stream, handles))
-        finally:
-            fleet.device.destroy_stream(stream)
-
-    target = work_guarded if guarded else work_unguarded
-    with ThreadPoolExecutor(threads, thread_name_prefix="arena-exercise") as pool:
-        try:
-            futures = [pool.submit(target) for _ in range(threads)]
+            futures = [pool.submit(worker) for worker in workers]
             outcomes = [future.result() for future in as_completed(futures)]
         except BaseException:
-            stop.set()  # Interrupted, or a thread failed: the others end with their frame.
+            stop.set()  # Interrupted, or a thread failed: the others open no more frames.
             raise
     return Outcome(sum(o.executions for o in outcomes), sum(o.mismatches for o in outcomes))
+
+
+def _nothing(_channel: str) -> None:
+    """Do what `on_frame` does where nobody wants to know."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,13 +156,6 @@ class _Job:
             step = self.pipeline.step(step_id)
             instance = instance_id(step.model, step.lane_of(self.channel))
             yield step_id, instance, (self.number + self.channel + index) % INPUTS_EACH
-
-
-def _jobs(fleet: Fleet, frames: int) -> Iterator[_Job]:
-    for number in range(frames):
-        for pipeline in fleet.plan.fleet.pipelines:
-            for channel in range(pipeline.channels):
-                yield _Job(pipeline, channel, number)
 
 
 def _cases_of(fleet: Fleet, item: LoadedInstance) -> list[_Case]:
@@ -201,16 +180,157 @@ def execute_once(
     return tuple(bytes(data) for data in device.finish(launch) if data is not None)
 
 
-def _guarded(fleet: Fleet, job: _Job, cases: _Cases) -> int:
-    with fleet.frame(channel_name(job.pipeline.id, job.channel), timeout_s=None) as frame:
-        submitted = [
-            (frame.submit(step, cases[instance][case].inputs), cases[instance][case])
-            for step, instance, case in job.steps()
-        ]
-        return sum(
-            tuple(memoryview(array).tobytes() for array in future.result().values()) != case.outputs
-            for future, case in submitted
-        )
+@dataclass(slots=True)
+class _InProgress:
+    """One open frame: what was submitted, and how much of it is not over yet."""
+
+    frame: Frame
+    submitted: list[tuple[Submission, _Case]] = field(default_factory=list)
+    pending: int = 0
+
+
+@dataclass(slots=True)
+class _Channel:
+    """A channel that a feeder drives: its open frames, oldest first, and the next number."""
+
+    pipeline: PipelineSpec
+    index: int
+    frames: deque[_InProgress] = field(default_factory=deque)
+    number: int = 0
+
+    @property
+    def name(self) -> str:
+        return channel_name(self.pipeline.id, self.index)
+
+
+class _Feeder:
+    """Keeps as many frames of each of its channels in progress as may be in flight.
+
+    Frames of a channel are left oldest first, since frame t + d starts when frame t has ended.
+    Its thread alone opens frames of these channels: a place is free whenever it opens one.
+    """
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        frames: int,
+        cases: _Cases,
+        channels: Sequence[_Channel],
+        stop: threading.Event,
+        on_frame: Callable[[str], None],
+    ) -> None:
+        self._fleet = fleet
+        self._n_frames = frames
+        self._cases = cases
+        self._channels = channels
+        self._stop = stop
+        self._on_frame = on_frame
+        self._over: SimpleQueue[tuple[_Channel, _InProgress]] = SimpleQueue()
+        self._executions = 0
+        self._mismatches = 0
+
+    def __call__(self) -> Outcome:
+        """Run all frames of all channels."""
+        with ExitStack() as stack:
+            stack.push(self._leave_all)
+            for channel in self._channels:
+                for _ in range(channel.pipeline.frames_in_flight):
+                    self._open_next(channel)
+            while any(channel.frames for channel in self._channels):
+                channel, frame = self._over.get()
+                frame.pending -= 1
+                while channel.frames and channel.frames[0].pending == 0:
+                    self._leave_first(channel)
+                    self._open_next(channel)
+        return Outcome(self._executions, self._mismatches)
+
+    def _open_next(self, channel: _Channel) -> None:
+        if channel.number == self._n_frames or self._stop.is_set():
+            return
+        job = _Job(channel.pipeline, channel.index, channel.number)
+        channel.number += 1
+        opened = _InProgress(self._fleet.frame(channel.name, timeout_s=None))
+        channel.frames.append(opened)
+        for step, instance, number in job.steps():
+            case = self._cases[instance][number]
+            opened.submitted.append((opened.frame.submit(step, case.inputs), case))
+        opened.pending = len(opened.submitted)
+        for submission, _ in opened.submitted:
+            submission.add_done_callback(lambda _: self._over.put((channel, opened)))
+
+    def _leave_first(self, channel: _Channel) -> None:
+        first = channel.frames[0]
+        for submission, case in first.submitted:
+            outputs = tuple(memoryview(y).tobytes() for y in submission.result().values())
+            self._mismatches += outputs != case.outputs
+            self._executions += 1
+        channel.frames.popleft().frame.__exit__(None, None, None)
+        self._on_frame(channel.name)
+
+    def _leave_all(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Leave what is open as failed: nothing is, unless an exception ends the feeder."""
+        for channel in self._channels:
+            while channel.frames:
+                channel.frames.pop().frame.__exit__(kind, error, traceback)
+
+
+def _feeders(
+    fleet: Fleet,
+    frames: int,
+    cases: _Cases,
+    threads: int,
+    stop: threading.Event,
+    on_frame: Callable[[str], None],
+) -> Sequence[Callable[[], Outcome]]:
+    """Return feeders that share the channels of a fleet evenly."""
+    channels = [
+        _Channel(pipeline, index)
+        for pipeline in fleet.plan.fleet.pipelines
+        for index in range(pipeline.channels)
+    ]
+    n = min(threads, len(channels))
+    return [_Feeder(fleet, frames, cases, channels[i::n], stop, on_frame) for i in range(n)]
+
+
+def _unguarded_workers(
+    fleet: Fleet,
+    frames: int,
+    cases: _Cases,
+    threads: int,
+    stop: threading.Event,
+    on_frame: Callable[[str], None],
+) -> Sequence[Callable[[], Outcome]]:
+    """Return workers that take one frame after another and execute its steps at once."""
+    lock = threading.Lock()
+    handles = {instance: threading.Lock() for instance in cases}
+    jobs = (
+        _Job(pipeline, channel, number)
+        for number in range(frames)
+        for pipeline in fleet.plan.fleet.pipelines
+        for channel in range(pipeline.channels)
+    )
+
+    def work() -> Outcome:
+        executions = mismatches = 0
+        stream = fleet.device.create_stream()
+        try:
+            while True:
+                with lock:
+                    job = None if stop.is_set() else next(jobs, None)
+                if job is None:
+                    return Outcome(executions, mismatches)
+                mismatches += _unguarded(fleet, job, cases, stream, handles)
+                executions += len(job.pipeline.steps)
+                on_frame(channel_name(job.pipeline.id, job.channel))
+        finally:
+            fleet.device.destroy_stream(stream)
+
+    return [work] * threads
 
 
 def _unguarded(

@@ -21,7 +21,7 @@ def run(
     source: FleetOrPlanFile,
     device: DeviceName = None,
     frames: Annotated[int, typer.Option("--frames", min=0, help="Frames of each channel.")] = 10,
-    threads: Annotated[int, typer.Option("--threads", min=1, help="That open frames.")] = 4,
+    threads: Annotated[int, typer.Option("--threads", min=1, help="That feed channels.")] = 4,
     memory: Memory = None,
     device_model: DeviceModelName = None,
     unsafe_no_guard: Annotated[
@@ -77,7 +77,7 @@ def run(
                 frames,
                 threads=threads,
                 guarded=not unsafe_no_guard,
-                on_frame=lambda: advance(next(done), total),
+                on_frame=lambda _: advance(next(done), total),
             )
             report = fleet.report()
         measured.append(report)

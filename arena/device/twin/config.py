@@ -48,8 +48,8 @@ class TwinConfig:
     slices : int
         Steps of one execution; other threads run between two steps.
     step_ns : int or callable
-        Simulated duration of a whole execution in nanoseconds; a callable receives the model's
-        name.
+        Simulated duration of a whole execution in nanoseconds, what the twin itself needs for it
+        included; a callable receives the model's name.
 
     References
     ----------

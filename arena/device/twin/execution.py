@@ -21,6 +21,7 @@ change every later output of their instance, since they are read from memory at 
 import ctypes
 import hashlib
 import itertools
+import time
 import zlib
 from array import array
 from collections.abc import Callable, Sequence
@@ -93,7 +94,7 @@ def run_execution(
     slices : int
         Steps; `pause` is called between them.
     duration_s : float
-        Simulated duration, spread over the steps.
+        Simulated duration, spread over the steps; what the twin itself needs is part of it.
     pause : callable
         Lets that many seconds pass.
     """
@@ -106,6 +107,7 @@ def run_execution(
     inputs = [span(place, f"input {i}") for i, place in enumerate(execution.inputs) if place[1]]
     outputs = [span(place, f"output {i}") for i, place in enumerate(execution.outputs) if place[1]]
 
+    started_s = time.monotonic()
     folded = hashlib.blake2b(execution.identity + _crcs(inputs))
     weights_crc = 0
     for index in range(slices):
@@ -114,7 +116,8 @@ def run_execution(
         if weights is not None:
             first, last = (weights.size_bytes * (index + k) // slices for k in (0, 1))
             weights_crc = zlib.crc32(weights.view[first:last], weights_crc)
-        pause(duration_s / slices)
+        until_s = started_s + duration_s * (index + 1) / slices
+        pause(max(0.0, until_s - time.monotonic()) if duration_s else 0.0)
     folded.update(weights_crc.to_bytes(4, "little"))
     folded.update(_crcs(inputs))
 

@@ -1,0 +1,353 @@
+"""How fast frames can follow one another: no run of a schedule is faster than these bounds.
+
+    channel   detect --> read --> (end) ==d==> detect ...     a cycle takes its executions' time and
+                                                              advances some frames: time / frames
+    lock      vision: detect, read of camera[0], [1], ...     is held for so long in every round
+
+A **round** is one frame of every channel. Its period is at least the greatest ratio of a cycle of
+any channel's event graph, and at least the time that the busiest lock is held in a round. Each
+pipeline may also run at a rate of its own; then the locks are shared among the rates.
+
+Rates of a long run: its beginning and its end cost more. And bounds, not promises: steps that hold
+several locks may keep them further apart. How long a single frame takes is `makespan`'s matter.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import NamedTuple
+
+from planner.errors import UsageError
+from planner.makespan import StepTimes
+from planner.schedule import Channel, Schedule
+
+__all__ = [
+    "PipelineRate",
+    "RatioEdge",
+    "RoundBound",
+    "channel_period",
+    "cycle_ratio",
+    "lock_loads",
+    "pipeline_rates",
+    "round_bound",
+]
+
+
+class RatioEdge(NamedTuple):
+    """An arc of an event graph: `second` starts `time` after `first`, `frames` frames later.
+
+    Attributes
+    ----------
+    first, second : int
+        Nodes, counted from 0.
+    time, frames : int
+        Both >= 0.
+    """
+
+    first: int
+    second: int
+    time: int
+    frames: int
+
+
+def cycle_ratio(n_nodes: int, edges: Sequence[RatioEdge]) -> Fraction:
+    """Return the greatest time / frames over all cycles of an event graph; 0 without a cycle.
+
+    In a graph whose events repeat as fast as they can, that is the time between two frames.
+
+    Raises
+    ------
+    UsageError
+        A cycle takes time and advances no frame: it would wait for itself.
+
+    Notes
+    -----
+    Newton's method on the ratio: as long as some cycle is above it, take that cycle's. Each step is
+    a search for a positive cycle by relaxation, whose parents are looked at after every pass.
+    Exact: integers and fractions alone. Deterministic: edges are tried as given. Edges in a
+    topological order of those without frames need the fewest passes.
+
+    References
+    ----------
+    .. [1] E. L. Lawler, "Combinatorial Optimization: Networks and Matroids", 1976, sec. 3.13:
+           the ratio problem as a search for cycles of one sign.
+    .. [2] A. Dasdan, "Experimental analysis of the fastest optimum cycle ratio and mean
+           algorithms", ACM TODAES 9(4), 2004.
+    .. [3] B. Cherkassky, A. Goldberg, "Negative-cycle detection algorithms", Math. Prog. 85, 1999:
+           a cycle among the parents is one of the sign looked for.
+
+    Examples
+    --------
+    >>> cycle_ratio(2, [RatioEdge(0, 1, 12, 0), RatioEdge(1, 0, 3, 2)])
+    Fraction(15, 2)
+    """
+    ratio = Fraction(0)
+    while cycle := _cycle_above(ratio, n_nodes, edges):
+        frames = sum(edge.frames for edge in cycle)
+        if frames == 0:
+            raise UsageError(
+                f"nodes {sorted(edge.first for edge in cycle)} of the event graph wait for one "
+                "another inside one frame"
+            )
+        ratio = Fraction(sum(edge.time for edge in cycle), frames)
+    return ratio
+
+
+def _cycle_above(ratio: Fraction, n_nodes: int, edges: Sequence[RatioEdge]) -> list[RatioEdge]:
+    """Return the edges of a cycle whose ratio is above `ratio`; none: there is no such cycle."""
+    p, q = ratio.as_integer_ratio()
+    lengths = [edge.time * q - edge.frames * p for edge in edges]
+    longest = [0] * n_nodes
+    parents: list[RatioEdge | None] = [None] * n_nodes
+    changed = True
+    while changed:
+        changed = False
+        for edge, length in zip(edges, lengths, strict=True):
+            if longest[edge.first] + length > longest[edge.second]:
+                longest[edge.second] = longest[edge.first] + length
+                parents[edge.second] = edge
+                changed = True
+        if changed and (cycle := _parent_cycle(parents)):
+            return cycle
+    return []
+
+
+def _parent_cycle(parents: Sequence[RatioEdge | None]) -> list[RatioEdge]:
+    """Return a cycle among the parents, if there is one."""
+    visited_from = [-1] * len(parents)
+    for start in range(len(parents)):
+        node = start
+        while visited_from[node] < 0:
+            visited_from[node] = start
+            edge = parents[node]
+            if edge is None:
+                break
+            node = edge.first
+        else:
+            if visited_from[node] == start:
+                return _walk_back(parents, node)
+    return []
+
+
+def _walk_back(parents: Sequence[RatioEdge | None], end: int) -> list[RatioEdge]:
+    cycle: list[RatioEdge] = []
+    node = end
+    while not cycle or node != end:
+        edge = parents[node]
+        assert edge is not None, "every node of a cycle has a parent"
+        cycle.append(edge)
+        node = edge.first
+    return cycle
+
+
+def channel_period(channel: Channel, times: StepTimes) -> Fraction:
+    """Return the least time between two frames of a channel, if it had all its locks to itself.
+
+    Parameters
+    ----------
+    channel : Channel
+    times : mapping of (pipeline, step) to int
+        Time of one execution, >= 0; the result has the same unit.
+    """
+    order, pipeline = channel.order, channel.pipeline
+    n = len(pipeline.steps)
+    boundary = n
+    own = [times[pipeline.id, step.id] for step in pipeline.steps]
+    position = {step: index for index, step in enumerate(order.topological)}
+    edges = [RatioEdge(i, j, own[i], lag) for i, j, lag, _ in order.edges]
+    edges += [RatioEdge(i, boundary, own[i], 0) for i in range(n)]
+    edges.sort(key=lambda edge: position[edge.first])
+    edges += [RatioEdge(boundary, j, 0, order.frames_in_flight) for j in range(n)]
+    return cycle_ratio(n + 1, edges)
+
+
+def lock_loads(schedule: Schedule, times: StepTimes) -> dict[str, dict[str, int]]:
+    """Return for each lock how long each pipeline holds it in one frame of all its channels.
+
+    Locks in order of first use; lanes are locks.
+    """
+    loads: dict[str, dict[str, int]] = {}
+    for channel in schedule.channels:
+        pipeline = channel.pipeline
+        for step, locks in zip(pipeline.steps, channel.locks, strict=True):
+            for lock in sorted(locks, key=lambda name: (name != step.lane_of(channel.index), name)):
+                own = loads.setdefault(lock, {})
+                own[pipeline.id] = own.get(pipeline.id, 0) + times[pipeline.id, step.id]
+    return loads
+
+
+@dataclass(frozen=True, slots=True)
+class RoundBound:
+    """The least time of a round, one frame of every channel, in the long run.
+
+    Attributes
+    ----------
+    period : Fraction
+        In the unit of the times.
+    limited_by : str
+        The lock or the channel that sets it; empty where it is 0.
+    """
+
+    period: Fraction
+    limited_by: str
+
+
+def round_bound(
+    schedule: Schedule,
+    times: StepTimes,
+    frames: Mapping[str, int] | None = None,
+) -> RoundBound:
+    """Return what no run of one round after another can go below.
+
+    Parameters
+    ----------
+    schedule : Schedule
+    times : mapping of (pipeline, step) to int
+        Time of one execution, >= 0.
+    frames : mapping of channel to int, optional
+        Another round: so many frames of each channel (``camera[0]``), >= 0; None: one of each.
+
+    Examples
+    --------
+    >>> from planner.fleet import FleetSpec, ModelSpec, PipelineSpec, StepSpec
+    >>> from planner.model import ModelId
+    >>> m = ModelId("m")
+    >>> steps = StepSpec("detect", m, "a"), StepSpec("read", m, "b", after=("detect",))
+    >>> spec = FleetSpec(
+    ...     "f",
+    ...     (ModelSpec(m, work_bytes=1, weight_bytes=0),),
+    ...     (PipelineSpec("camera", steps, frames_in_flight=2),),
+    ... )
+    >>> times = {("camera", "detect"): 12, ("camera", "read"): 4}
+    >>> round_bound(Schedule.of_fleet(spec), times)  # 16 for 2 frames, but lane `a` is held for 12
+    RoundBound(period=Fraction(12, 1), limited_by='lock a')
+    """
+    loads: dict[str, int] = {}
+    found: list[tuple[Fraction, str]] = []
+    for channel, period in _periods(schedule.channels, times):
+        n = 1 if frames is None else frames[channel.name]
+        found.append((n * period, f"channel {channel.name}"))
+        for step, locks in zip(channel.pipeline.steps, channel.locks, strict=True):
+            for lock in locks:
+                own = n * times[channel.pipeline.id, step.id]
+                loads[lock] = loads.get(lock, 0) + own
+    found += [(Fraction(load), f"lock {lock}") for lock, load in sorted(loads.items())]
+    period, limited_by = max(found, key=lambda item: item[0])
+    return RoundBound(period, limited_by if period else "")
+
+
+def _periods(channels: Iterable[Channel], times: StepTimes) -> list[tuple[Channel, Fraction]]:
+    """Return channels with their periods; channels of one shape are looked at once."""
+    known: dict[int, Fraction] = {}
+    found = []
+    for channel in channels:
+        if id(channel.order) not in known:
+            known[id(channel.order)] = channel_period(channel, times)
+        found.append((channel, known[id(channel.order)]))
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineRate:
+    """The rate that each channel of a pipeline can hold at most, beside the others.
+
+    Attributes
+    ----------
+    pipeline : str
+    wanted : Fraction or None
+        Frames in a unit of time that the fleet declares.
+    most : Fraction or None
+        Frames in a unit of time; None: nothing limits it, since its steps take no time.
+    limited_by : str
+        The lock or the channel that sets `most`; empty for None.
+    """
+
+    pipeline: str
+    wanted: Fraction | None
+    most: Fraction | None
+    limited_by: str
+
+    @property
+    def feasible(self) -> bool | None:
+        """Whether the declared rate can be held; None: none is declared."""
+        return None if self.wanted is None else self.most is None or self.wanted <= self.most
+
+
+def pipeline_rates(
+    schedule: Schedule,
+    times: StepTimes,
+    wanted: Mapping[str, Fraction],
+) -> tuple[PipelineRate, ...]:
+    """Return the rate that each pipeline can hold at most; all channels of it run at that rate.
+
+    A pipeline with a declared rate has what the others' declared rates leave of its locks. Those
+    without one share what all declared rates leave, max-min fair: none could have more unless one
+    that has no more than it had less.
+
+    Parameters
+    ----------
+    schedule : Schedule
+    times : mapping of (pipeline, step) to int
+    wanted : mapping of pipeline to Fraction
+        Declared rates, frames in a unit of time of `times`.
+
+    References
+    ----------
+    .. [1] D. Bertsekas, R. Gallager, "Data Networks", 2nd ed. 1992, sec. 6.5.2: progressive
+           filling.
+    """
+    loads = lock_loads(schedule, times)
+    periods: dict[str, tuple[Fraction, str]] = {}
+    for channel, period in _periods(schedule.channels, times):
+        slowest = periods.get(channel.pipeline.id, (Fraction(-1), ""))
+        if period > slowest[0]:
+            periods[channel.pipeline.id] = (period, f"channel {channel.name}")
+    left = {
+        lock: 1 - sum((wanted.get(p, Fraction(0)) * load for p, load in own.items()), Fraction(0))
+        for lock, own in loads.items()
+    }
+    free = [p.id for p in schedule.spec.pipelines if p.id not in wanted]
+    rates = {
+        name: _most(
+            periods[name],
+            [
+                (lock, own[name], left[lock] + wanted[name] * own[name])
+                for lock, own in loads.items()
+                if name in own
+            ],
+        )
+        for name in wanted
+    }
+    while free:
+        # All that are free rise together until a lock is full or a channel at its fastest.
+        most = {
+            name: _most(
+                periods[name],
+                [
+                    (lock, sum(own.get(other, 0) for other in free), left[lock])
+                    for lock, own in loads.items()
+                    if name in own
+                ],
+            )
+            for name in free
+        }
+        name = min(free, key=lambda name: (most[name][0] is None, most[name][0] or 0))
+        rates[name] = rate, _ = most[name]
+        free.remove(name)
+        for lock, own in loads.items():
+            left[lock] -= (rate or 0) * own.get(name, 0)
+    return tuple(
+        PipelineRate(pipeline.id, wanted.get(pipeline.id), *rates[pipeline.id])
+        for pipeline in schedule.spec.pipelines
+    )
+
+
+def _most(
+    period: tuple[Fraction, str], locks: Iterable[tuple[str, int, Fraction]]
+) -> tuple[Fraction | None, str]:
+    """Return the highest rate that a channel's period and (lock, load, share left) allow."""
+    limits = [(1 / period[0], period[1])] if period[0] else []
+    limits += [
+        (max(Fraction(0), share) / load, f"lock {lock}") for lock, load, share in locks if load
+    ]
+    return min(limits, key=lambda limit: limit[0], default=(None, ""))

@@ -1,0 +1,226 @@
+"""Cycle ratios against all cycles, bounds and rates against a plain simulation of the guard."""
+
+from fractions import Fraction
+
+import networkx as nx
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from planner.errors import UsageError
+from planner.fleet import FleetSpec, ModelSpec, PipelineSpec, StepSpec
+from planner.model import ModelId
+from planner.rate import (
+    RatioEdge,
+    RoundBound,
+    channel_period,
+    cycle_ratio,
+    lock_loads,
+    pipeline_rates,
+    round_bound,
+)
+from planner.schedule import OrderEdge, Schedule
+from tests.oracles_rate import simulated_time
+from tests.strategies import fleets
+
+M = ModelId("m")
+MODELS = (ModelSpec(M, work_bytes=1, weight_bytes=0),)
+
+
+def fleet(*pipelines: PipelineSpec) -> FleetSpec:
+    return FleetSpec("f", MODELS, pipelines)
+
+
+@st.composite
+def graphs(draw: st.DrawFn) -> tuple[int, list[RatioEdge]]:
+    n = draw(st.integers(1, 5))
+    nodes = st.integers(0, n - 1)
+    edge = st.builds(RatioEdge, nodes, nodes, st.integers(0, 9), st.integers(0, 3))
+    return n, draw(st.lists(edge, max_size=10))
+
+
+def all_cycles(n: int, edges: list[RatioEdge]) -> list[list[RatioEdge]]:
+    """Every cycle, each choice among parallel edges: nodes in the middle keep them apart."""
+    graph: nx.DiGraph[object] = nx.DiGraph()
+    graph.add_nodes_from(range(n))
+    for number, edge in enumerate(edges):
+        graph.add_edge(edge.first, f"edge {number}")
+        graph.add_edge(f"edge {number}", edge.second)
+    return [
+        [edges[int(str(node).split()[1])] for node in cycle if isinstance(node, str)]
+        for cycle in nx.simple_cycles(graph)
+    ]
+
+
+@settings(max_examples=400)
+@given(graphs())
+def test_a_cycle_ratio_is_the_greatest_of_all_cycles(graph: tuple[int, list[RatioEdge]]) -> None:
+    n, edges = graph
+    found = [(sum(e.time for e in c), sum(e.frames for e in c)) for c in all_cycles(n, edges)]
+    if any(time > 0 and frames == 0 for time, frames in found):
+        with pytest.raises(UsageError, match="wait for one another inside one frame"):
+            cycle_ratio(n, edges)
+        return
+    ratios = [Fraction(time, frames) for time, frames in found if frames]
+    assert cycle_ratio(n, edges) == max(ratios, default=Fraction(0))
+
+
+def test_frames_in_flight_divide_the_path_through_a_frame() -> None:
+    steps = (
+        StepSpec("detect", M, "a"),
+        StepSpec("read", M, "b", after=("detect",)),
+        StepSpec("track", M, "c", after=("detect",)),
+    )
+    times = {("p", "detect"): 5, ("p", "read"): 7, ("p", "track"): 2}
+    for d in (1, 2, 3):
+        schedule = Schedule.of_fleet(fleet(PipelineSpec("p", steps, frames_in_flight=d)))
+        assert channel_period(schedule.channels[0], times) == Fraction(12, d)
+        assert round_bound(schedule, times).period == max(Fraction(12, d), 7)
+
+
+def test_precedences_that_reach_over_frames_make_cycles_of_their_own() -> None:
+    steps = StepSpec("a", M, "x"), StepSpec("b", M, "y")
+    spec = fleet(PipelineSpec("p", steps, frames_in_flight=4))
+    order = [OrderEdge("p", "a", "b"), OrderEdge("p", "b", "a", lag=1)]
+    schedule = Schedule.of_fleet(spec, order=order)
+    assert channel_period(schedule.channels[0], {("p", "a"): 3, ("p", "b"): 4}) == 7
+
+
+def test_a_lock_is_held_by_all_channels_of_all_pipelines_in_a_round() -> None:
+    spec = fleet(
+        PipelineSpec("p", (StepSpec("s", M, "lane-{channel}", locks=("heavy",)),), channels=3),
+        PipelineSpec("q", (StepSpec("s", M, "heavy"),)),
+    )
+    schedule = Schedule.of_fleet(spec)
+    times = {("p", "s"): 5, ("q", "s"): 2}
+    assert lock_loads(schedule, times) == {
+        "lane-0": {"p": 5},
+        "heavy": {"p": 15, "q": 2},
+        "lane-1": {"p": 5},
+        "lane-2": {"p": 5},
+    }
+    assert round_bound(schedule, times).period == 17
+    assert round_bound(schedule, times).limited_by == "lock heavy"
+
+
+def test_steps_that_take_no_time_bound_nothing() -> None:
+    schedule = Schedule.of_fleet(fleet(PipelineSpec("p", (StepSpec("s", M, "x"),))))
+    bound = round_bound(schedule, {("p", "s"): 0})
+    assert bound == RoundBound(Fraction(0), "")
+    (rate,) = pipeline_rates(schedule, {("p", "s"): 0}, {"p": Fraction(25)})
+    assert rate.most is None
+    assert rate.feasible
+
+
+@st.composite
+def timed_fleets(draw: st.DrawFn) -> tuple[FleetSpec, dict[tuple[str, str], int]]:
+    spec = draw(fleets(steps_max=4, executions_max=40))
+    keys = [(p.id, s.id) for p in spec.pipelines for s in p.steps]
+    return spec, {key: draw(st.integers(1, 9)) for key in keys}
+
+
+@settings(max_examples=150)
+@given(timed_fleets(), st.integers(1, 6))
+def test_no_run_is_faster_than_the_round_bound(
+    timed: tuple[FleetSpec, dict[tuple[str, str], int]], n_frames: int
+) -> None:
+    spec, times = timed
+    schedule = Schedule.of_fleet(spec)
+    assert (
+        simulated_time(schedule, times, n_frames) >= n_frames * round_bound(schedule, times).period
+    )
+
+
+@settings(max_examples=100)
+@given(
+    st.lists(st.tuples(st.integers(1, 9), st.integers(0, 15)), min_size=1, max_size=4),
+    st.integers(1, 3),
+)
+def test_steps_on_lanes_of_their_own_reach_the_round_bound(
+    steps: list[tuple[int, int]], frames_in_flight: int
+) -> None:
+    """What remains is the way into the cycle and out of it: at most one of each execution."""
+    made = tuple(
+        StepSpec(f"s{i}", M, f"l{i}", tuple(f"s{j}" for j in range(i) if mask >> j & 1))
+        for i, (_, mask) in enumerate(steps)
+    )
+    times = {("p", f"s{i}"): time for i, (time, _) in enumerate(steps)}
+    schedule = Schedule.of_fleet(fleet(PipelineSpec("p", made, frames_in_flight=frames_in_flight)))
+    n_frames = 12
+    taken = simulated_time(schedule, times, n_frames)
+    assert taken <= n_frames * round_bound(schedule, times).period + sum(times.values())
+
+
+@settings(max_examples=150)
+@given(timed_fleets(), st.lists(st.integers(0, 40), min_size=2, max_size=2))
+def test_rates_fill_the_locks_and_leave_declared_rates_alone(
+    timed: tuple[FleetSpec, dict[tuple[str, str], int]], declared: list[int]
+) -> None:
+    spec, times = timed
+    schedule = Schedule.of_fleet(spec)
+    wanted = {
+        pipeline.id: Fraction(rate, 400)
+        for pipeline, rate in zip(spec.pipelines, declared, strict=False)
+        if rate
+    }
+    rates = {rate.pipeline: rate for rate in pipeline_rates(schedule, times, wanted)}
+    loads = lock_loads(schedule, times)
+    used = {name: wanted.get(name, rate.most) or Fraction(0) for name, rate in rates.items()}
+    for name, rate in rates.items():
+        assert rate.most is not None
+        assert (rate.feasible is None) == (name not in wanted)
+        channels = [c for c in schedule.channels if c.pipeline.id == name]
+        assert all(rate.most * channel_period(channel, times) <= 1 for channel in channels)
+        for lock, own in loads.items():
+            others = sum((used[p] * load for p, load in own.items() if p != name), Fraction(0))
+            if name in own and rate.most:
+                beside = (
+                    others
+                    if name not in wanted
+                    else sum(
+                        (wanted.get(p, 0) * load for p, load in own.items() if p != name),
+                        Fraction(0),
+                    )
+                )
+                assert rate.most * own[name] + beside <= 1, lock
+    for name in rates:
+        if name not in wanted:  # What limits it is full, or its channels are at their fastest.
+            kind, _, what = rates[name].limited_by.partition(" ")
+            if kind == "lock":
+                full = sum((used[p] * load for p, load in loads[what].items()), Fraction(0))
+                assert full >= 1
+                assert all(
+                    (rates[p].most or 0) <= (rates[name].most or 0)
+                    for p in loads[what]
+                    if p not in wanted
+                )
+            else:
+                channel = next(c for c in schedule.channels if c.name == what)
+                assert (rates[name].most or 0) * channel_period(channel, times) == 1
+
+
+def test_declared_rates_come_first_and_say_what_limits_them() -> None:
+    spec = fleet(
+        PipelineSpec("camera", (StepSpec("s", M, "vision"),), channels=2),
+        PipelineSpec("door", (StepSpec("s", M, "vision"),)),
+        PipelineSpec("audio", (StepSpec("s", M, "sound"),)),
+    )
+    times = {("camera", "s"): 10, ("door", "s"): 20, ("audio", "s"): 5}
+    schedule = Schedule.of_fleet(spec)
+    camera, door, audio = pipeline_rates(schedule, times, {"camera": Fraction(1, 40)})
+    assert (camera.most, camera.feasible, camera.limited_by) == (
+        Fraction(1, 20),
+        True,
+        "lock vision",
+    )
+    assert (door.most, door.limited_by) == (Fraction(1, 40), "lock vision")
+    assert (audio.most, audio.limited_by) == (Fraction(1, 5), "channel audio[0]")
+    wanted = {"camera": Fraction(1, 25), "door": Fraction(1, 50)}
+    camera, door, _ = pipeline_rates(schedule, times, wanted)
+    assert (camera.most, camera.feasible) == (Fraction(3, 100), False)
+    assert (door.most, door.feasible) == (Fraction(1, 100), False)
+    assert [a.most for a in pipeline_rates(schedule, times, {})] == [
+        Fraction(1, 40),
+        Fraction(1, 40),
+        Fraction(1, 5),
+    ]
