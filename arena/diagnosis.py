@@ -31,8 +31,13 @@ PACKAGES = (
     "scipy",
 )
 
-CANN_INFOS = ("*/ascend_toolkit_install.info", "runtime/version.info", "compiler/version.info")
-"""Where an installed CANN tells its version, by kind of package."""
+CANN_HOMES = ("cann", "ascend-toolkit/latest", "nnrt/latest", "nnae/latest")
+"""Where CANN lies below the vendor's folder: from 8.5 on, before, and its smaller packages [1]_.
+
+.. [1] CANN 8.0.0 and 8.5.0, software installation guide, "File Paths" (instg_0044).
+"""
+CANN_INFOS = ("*-linux/ascend_*_install.info", "ascend_*_install.info", "*/version.info")
+"""The files there that tell a version."""
 
 
 def diagnose() -> dict[str, Any]:
@@ -87,7 +92,8 @@ def ascend_software(
     root : Path
         Where the vendor installs by default.
     environment : mapping of str to str
-        ``ASCEND_TOOLKIT_HOME`` names another place; ``ASCEND_RT_VISIBLE_DEVICES`` narrows devices.
+        ``ASCEND_HOME_PATH`` and ``ASCEND_TOOLKIT_HOME`` name other places, as the vendor's
+        set_env.sh sets them; ``ASCEND_RT_VISIBLE_DEVICES`` narrows devices.
     devices : Path
         Folder of device files.
 
@@ -97,9 +103,8 @@ def ascend_software(
         ``cann_version`` and ``driver_version`` (None: not found), ``device_files`` (names),
         ``visible`` (None: no limit is set), and ``missing``: what to do about what is not there.
     """
-    homes = [root / "ascend-toolkit" / "latest", root / "nnrt" / "latest"]
-    if home := environment.get("ASCEND_TOOLKIT_HOME"):
-        homes.insert(0, Path(home))
+    named = (environment.get(name) for name in ("ASCEND_HOME_PATH", "ASCEND_TOOLKIT_HOME"))
+    homes = [*map(Path, filter(None, named)), *(root / home for home in CANN_HOMES)]
     infos = [info for home in homes for part in CANN_INFOS for info in sorted(home.glob(part))]
     cann = next(filter(None, map(_version_in, infos)), None)
     driver = _version_in(root / "driver" / "version.info")

@@ -23,6 +23,7 @@ __all__ = [
     "DTYPE_CODES",
     "FREE",
     "INFO",
+    "WAY_OUT",
     "Api",
     "OrtAllocator",
     "OrtApiBase",
@@ -35,6 +36,7 @@ API_VERSION: Final = 20
 VERSION_MIN: Final = (1, 20)
 """The first wheel whose library is a file of its own (1.17.3 has none; measured)."""
 WAY_OUT: Final = "install it with: pip install 'npu-arena[cpu]'"
+"""The end of errors about what is not there."""
 
 _P = ctypes.c_void_p
 _N = ctypes.c_size_t

@@ -20,13 +20,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from arena.cache import cache_folder, made_once
 from arena.demo_models import Progress, demo_model, resolve_demo
+from arena.device.cpu.binding import WAY_OUT
 from arena.device.cpu.loading import this_machine
 from arena.device.cpu.network import Network
 from arena.device.cpu.payload import in_one_order
 from arena.device.cpu.placement import TracedPlacement
 from arena.device.cpu.runtime import runtime, shielded
 from arena.device.cpu.shapes import fix_shapes, refuse_data_dependent_shapes
-from arena.errors import FormatError
+from arena.errors import DeviceError, FormatError
 from arena.files import write_atomically
 from arena.formats import ModelFacts, read_model_facts
 from arena.formats.arena_file import VERSION, encode, read_model
@@ -195,7 +196,12 @@ def _digest(source: Path) -> str:
 
 
 def _load(source: Path) -> "ModelProto":
-    import onnx
+    try:
+        import onnx
+    except ModuleNotFoundError:
+        raise DeviceError(
+            f"compiling wants the package onnx, which is not there; {WAY_OUT}"
+        ) from None
     from google.protobuf.message import DecodeError as ProtobufError
     from onnx.external_data_helper import uses_external_data
 

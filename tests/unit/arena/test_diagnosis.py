@@ -79,3 +79,20 @@ def test_each_missing_part_has_a_way_out(tmp_path: Path) -> None:
     found = ascend_software(tmp_path, {}, tmp_path)
     assert (found["cann_version"], found["driver_version"], found["visible"]) == (None, None, None)
     assert [reason.split()[1] for reason in found["missing"]] == ["device", "driver", "CANN:"]
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "cann/aarch64-linux/ascend_toolkit_install.info",
+        "ascend-toolkit/latest/x86_64-linux/ascend_toolkit_install.info",
+        "nnrt/latest/aarch64-linux/ascend_nnrt_install.info",
+        "nnae/latest/ascend_nnae_install.info",
+        "ascend-toolkit/latest/runtime/version.info",
+    ],
+)
+def test_every_documented_place_of_a_version_is_looked_at(tmp_path: Path, place: str) -> None:
+    file = tmp_path / place
+    file.parent.mkdir(parents=True)
+    file.write_text("version=8.5.0\n")
+    assert ascend_software(tmp_path, {}, tmp_path)["cann_version"] == "8.5.0"

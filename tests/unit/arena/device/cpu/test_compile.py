@@ -329,3 +329,12 @@ def test_initializers_stay_weights(tmp_path: Path) -> None:
     assert weight.nbytes <= made.weight_bytes < weight.nbytes + 8192
     assert made.work_bytes < weight.nbytes / 10
     assert numpy_helper.to_array(model.graph.initializer[0]).nbytes == weight.nbytes
+
+
+def test_without_the_package_onnx_it_says_how_to_get_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    (tmp_path / "m.onnx").write_bytes(b"x")
+    with pytest.raises(DeviceError, match=r"package onnx.*pip install 'npu-arena\[cpu\]'"):
+        compile_model(tmp_path / "m.onnx", tmp_path / "m.arena", {})
