@@ -13,7 +13,7 @@ from typing import Final
 
 from planner.errors import SpecError, did_you_mean
 from planner.model import InstanceId, ModelId
-from planner.units import BYTES_MAX, shown
+from planner.units import BYTES_MAX, RATE_MAX, shown
 
 __all__ = [
     "CHANNEL_PLACEHOLDER",
@@ -215,12 +215,16 @@ class PipelineSpec:
     frames_in_flight : int
         Frames of one channel that may be in progress at once, >= 1: frame t + d starts when t
         ended.
+    rate_millihertz : int or None
+        Frames that each channel is to hold, in 1,000 seconds, >= 1; None: no rate is wanted.
+        Nothing is planned by it: it is compared with what a schedule can hold.
     """
 
     id: str
     steps: tuple[StepSpec, ...]
     channels: int = 1
     frames_in_flight: int = 1
+    rate_millihertz: int | None = None
 
     def __post_init__(self) -> None:
         path = f"pipelines.{self.id}"
@@ -231,6 +235,11 @@ class PipelineSpec:
         ):
             if not 1 <= count <= COUNT_MAX:
                 raise SpecError(f"found {shown(count)}, expected 1 to {COUNT_MAX}", f"{path}.{key}")
+        if self.rate_millihertz is not None and not 1 <= self.rate_millihertz <= RATE_MAX:
+            raise SpecError(
+                f"found {shown(self.rate_millihertz)}, expected 1 to {RATE_MAX} frames in 1,000 s",
+                f"{path}.rate",
+            )
         if not self.steps:
             raise SpecError("found no steps, expected at least one", f"{path}.steps")
         ids = [step.id for step in self.steps]

@@ -1,4 +1,4 @@
-"""Bytes and durations: parse, format, align. Nothing else belongs here.
+"""Bytes, durations and rates: parse, format, align. Nothing else belongs here.
 
 Sizes are exact integers of bytes everywhere; text with a unit exists only at the edges.
 """
@@ -11,14 +11,17 @@ from planner.errors import SpecError
 
 __all__ = [
     "BYTES_MAX",
+    "RATE_MAX",
     "GiB",
     "KiB",
     "MiB",
     "align_up",
     "format_bytes",
     "format_duration",
+    "format_rate",
     "parse_bytes",
     "parse_duration",
+    "parse_rate",
     "shown",
 ]
 
@@ -27,6 +30,8 @@ MiB: Final = 1 << 20
 GiB: Final = 1 << 30
 BYTES_MAX: Final = 1 << 62
 """No size, offset or sum may exceed this: solvers and devices count in signed 64-bit integers."""
+RATE_MAX: Final = 10**12
+"""Highest rate, frames in 1,000 seconds: a thousand million frames a second."""
 
 _BYTE_UNITS: Final = {
     "": 1,
@@ -35,6 +40,7 @@ _BYTE_UNITS: Final = {
     **{f"{p}b": 1000**k for k, p in enumerate("kmgtpe", start=1)},
 }
 _TIME_UNITS: Final = {"ns": 1, "us": 10**3, "µs": 10**3, "ms": 10**6, "s": 10**9, "min": 60 * 10**9}
+_RATE_UNITS: Final = {"fps": 1000}
 _QUANTITY: Final = re.compile(r"\s*([0-9]{1,19}(?:\.[0-9]{1,19})?)\s*([A-Za-zµ]*)\s*")
 _SHOWN_MAX: Final = 60
 
@@ -99,6 +105,24 @@ def parse_duration(value: int | str, path: str = "") -> int:
     return _parse_quantity(value, _TIME_UNITS, path, wanted="a duration such as 12ms, 800us or 2s")
 
 
+def parse_rate(value: int | str, path: str = "") -> int:
+    """Return a rate in millihertz, frames in 1,000 seconds, from text such as ``25fps``.
+
+    Raises
+    ------
+    SpecError
+        Not a rate, without its unit, or not a whole number of millihertz.
+
+    Examples
+    --------
+    >>> parse_rate("25fps"), parse_rate("29.97 fps")
+    (25000, 29970)
+    """
+    if not isinstance(value, str) or value.strip().isdecimal():
+        raise SpecError(f"found {shown(value)}, expected a rate such as 25fps or 12.5fps", path)
+    return _parse_quantity(value, _RATE_UNITS, path, wanted="a rate such as 25fps or 12.5fps")
+
+
 def _parse_quantity(value: int | str, units: dict[str, int], path: str, wanted: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int | str):
         raise SpecError(f"found {type(value).__name__} {shown(value)}, expected {wanted}", path)
@@ -157,3 +181,15 @@ def format_duration(duration_ns: int) -> str:
         if abs(duration_ns) >= factor:
             return f"{duration_ns / factor:.1f} {unit}"
     return f"{duration_ns} ns"
+
+
+def format_rate(rate_millihertz: int) -> str:
+    """Return a rate in millihertz as `parse_rate` reads it, without loss.
+
+    Examples
+    --------
+    >>> format_rate(25_000), format_rate(29_970), format_rate(1)
+    ('25fps', '29.97fps', '0.001fps')
+    """
+    whole, rest = divmod(rate_millihertz, 1000)
+    return f"{whole}.{rest:03}".rstrip("0").rstrip(".") + "fps"

@@ -171,7 +171,9 @@ def plans(draw: st.DrawFn) -> Plan:
         streams_max=draw(st.sampled_from([None, 3])),
         cross_stream=draw(st.sampled_from(CrossStream)),
     )
-    fleet = replace(fleet, models=tuple(models), device=device)
+    rates = st.sampled_from([None, 1, 12_500, 25_000])
+    pipelines = tuple(replace(p, rate_millihertz=draw(rates)) for p in fleet.pipelines)
+    fleet = replace(fleet, models=tuple(models), pipelines=pipelines, device=device)
     return stacked_plan(fleet, sizes, draw(constraints(fleet)))
 
 

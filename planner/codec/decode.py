@@ -27,6 +27,7 @@ from planner.fleet import (
 from planner.model import InstanceId, ModelId, ModelSize, RegionRule, TensorSpec
 from planner.plan import AddedKind, AddedOrder, Instance, Plan
 from planner.problem import SolveStatus
+from planner.units import parse_rate
 
 __all__ = ["CONTRADICTIONS_MAX", "claims_plan", "decode_plan", "examine_plan"]
 
@@ -267,7 +268,7 @@ def _optional(part: dict[str, Place], key: str) -> int | None:
 
 
 def _pipeline(pipeline_id: str, place: Place) -> PipelineSpec:
-    part = place.members("channels", "frames_in_flight", "steps")
+    part = place.members("channels", "frames_in_flight", "steps", optional=("rate",))
     try:
         steps = tuple(_step(*entry) for entry in part["steps"].entries())
     except SpecError as error:  # a step does not know its pipeline
@@ -277,7 +278,15 @@ def _pipeline(pipeline_id: str, place: Place) -> PipelineSpec:
         steps=steps,
         channels=part["channels"].integer(1, COUNT_MAX),
         frames_in_flight=part["frames_in_flight"].integer(1, COUNT_MAX),
+        rate_millihertz=_rate(part["rate"]) if "rate" in part else None,
     )
+
+
+def _rate(place: Place) -> int:
+    try:
+        return parse_rate(place.text())
+    except SpecError as error:
+        raise DecodeError(error.message, place.path) from None
 
 
 def _step(step_id: str, place: Place) -> StepSpec:

@@ -4,10 +4,10 @@ from typing import Any, Final
 
 from planner.codec.canonical import digest_of
 from planner.codec.steps import PlannedStep, planned_steps
-from planner.fleet import DeviceSpec, FleetSpec, ModelSpec, StepSpec
+from planner.fleet import DeviceSpec, FleetSpec, ModelSpec, PipelineSpec, StepSpec
 from planner.model import ModelId, ModelSize, RegionRule, TensorSpec
 from planner.plan import Instance, Plan
-from planner.units import align_up
+from planner.units import align_up, format_rate
 
 __all__ = [
     "PLAN_FORMAT",
@@ -28,9 +28,9 @@ _Mapping = dict[str, Any]
 def fleet_to_mapping(fleet: FleetSpec) -> _Mapping:
     """Return a fleet as the mapping that a fleet file holds, normalised.
 
-    Sizes are bytes, times nanoseconds, every default is written out and every step has its lane;
-    what is not there at all (no limit, no time, no inputs) is left out. Members are in the order
-    of declaration.
+    Sizes are bytes, times nanoseconds, rates text; every default is written out and every step has
+    its lane; what is not there at all (no limit, no time, no rate, no inputs) is left out. Members
+    are in the order of declaration.
 
     Examples
     --------
@@ -44,14 +44,7 @@ def fleet_to_mapping(fleet: FleetSpec) -> _Mapping:
         "version": _FLEET_VERSION,
         "name": fleet.name,
         "models": {str(model.id): _model(model) for model in fleet.models},
-        "pipelines": {
-            pipeline.id: {
-                "channels": pipeline.channels,
-                "frames_in_flight": pipeline.frames_in_flight,
-                "steps": {step.id: _step(step) for step in pipeline.steps},
-            }
-            for pipeline in fleet.pipelines
-        },
+        "pipelines": {pipeline.id: _pipeline(pipeline) for pipeline in fleet.pipelines},
         "device": _device(fleet.device),
     }
 
@@ -185,6 +178,16 @@ def _model(model: ModelSpec) -> _Mapping:
         inputs = {name: list(shape) for name, shape in model.inputs}
         return {"file": model.file, **({"inputs": inputs} if inputs else {})}
     return {"work": model.work_bytes, "weights": model.weight_bytes}
+
+
+def _pipeline(pipeline: PipelineSpec) -> _Mapping:
+    mapping: _Mapping = {
+        "channels": pipeline.channels,
+        "frames_in_flight": pipeline.frames_in_flight,
+        "steps": {step.id: _step(step) for step in pipeline.steps},
+    }
+    rate = pipeline.rate_millihertz
+    return mapping if rate is None else {**mapping, "rate": format_rate(rate)}
 
 
 def _step(step: StepSpec) -> _Mapping:

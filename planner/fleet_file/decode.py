@@ -18,7 +18,7 @@ from planner.fleet_file.schema import (
 )
 from planner.fleet_file.text import parse_text
 from planner.model import ModelId
-from planner.units import parse_bytes, parse_duration
+from planner.units import parse_bytes, parse_duration, parse_rate
 
 __all__ = ["decode_fleet", "parse_fleet"]
 
@@ -111,7 +111,14 @@ def _pipeline(pipeline_id: str, pipeline: PipelineSection) -> PipelineSpec:
         steps = tuple(_step(*item, lane) for item in pipeline.steps.items())
     except SpecError as error:  # a step does not know its pipeline
         raise SpecError(error.message, f"pipelines.{pipeline_id}.{error.path}") from None
-    return PipelineSpec(pipeline_id, steps, pipeline.channels, pipeline.frames_in_flight)
+    rate = pipeline.rate
+    return PipelineSpec(
+        pipeline_id,
+        steps,
+        pipeline.channels,
+        pipeline.frames_in_flight,
+        None if rate is UNSET else parse_rate(rate, f"pipelines.{pipeline_id}.rate"),
+    )
 
 
 def _step(step_id: str, step: StepSection, lane: str) -> StepSpec:

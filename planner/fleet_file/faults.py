@@ -122,9 +122,7 @@ def _choices(kind: Type) -> tuple[str, ...]:
 
 def _wanted(kind: Type) -> str:
     """Return the words for what is expected."""
-    examples = (
-        (kind.extra_json_schema or {}).get("examples") if isinstance(kind, Metadata) else None
-    )
+    examples = _examples(kind)
     match _bare(kind):
         case IntType() as number:
             low, high = _ends(number)
@@ -142,6 +140,15 @@ def _wanted(kind: Type) -> str:
         case UnionType(types=types):
             return " or ".join(map(_wanted, types))
     return "a mapping"
+
+
+def _examples(kind: Type) -> list[str]:
+    """Return the examples of a type, whichever of its descriptions has them."""
+    found: list[str] = []
+    while isinstance(kind, Metadata):
+        found = found or (kind.extra_json_schema or {}).get("examples", [])
+        kind = kind.type
+    return found
 
 
 def _bare(kind: Type) -> Type:

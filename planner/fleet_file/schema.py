@@ -48,6 +48,14 @@ _Time: TypeAlias = (
         ),
     ]
 )
+_Rate: TypeAlias = Annotated[
+    str,
+    Meta(
+        description="A number with fps.",
+        examples=["25fps"],
+        extra_json_schema=_pattern("[fF][pP][sS]"),
+    ),
+]
 _Name: TypeAlias = Annotated[str, Meta(extra_json_schema={"minLength": 1})]
 _Count: TypeAlias = Annotated[int, Meta(ge=1, le=COUNT_MAX)]
 
@@ -96,6 +104,10 @@ class PipelineSection(Struct, forbid_unknown_fields=True):
     frames_in_flight: Annotated[
         _Count, Meta(description="Frames of one channel that may be in progress at once.")
     ] = 1
+    rate: Annotated[
+        _Rate | UnsetType,
+        Meta(description="Frames that each channel is to hold; none: no rate is wanted."),
+    ] = UNSET
     lane: Annotated[
         _Name | UnsetType,
         Meta(description="Lane of its steps that name none; default: the pipeline's name."),

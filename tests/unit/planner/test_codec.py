@@ -223,6 +223,13 @@ REFUSED: list[tuple[Callable[[Mapping], None], str, str]] = [
         "'@', which addresses parts",
     ),
     (
+        _set("fleet", "pipelines", "camera", "rate", to="25"),
+        "fleet.pipelines.camera.rate",
+        "found '25', expected a rate such as 25fps or 12.5fps",
+    ),
+    (_set("fleet", "pipelines", "camera", "rate", to=25), "fleet.pipelines.camera.rate", "text"),
+    (_set("fleet", "pipelines", "camera", "rate", to="25fps"), "digest", "the plan was altered"),
+    (
         _set("fleet", "pipelines", "camera", "channels", to=100_001),
         "fleet.pipelines.camera.channels",
         "from 1 to 100000",

@@ -16,7 +16,7 @@ from planner.fleet import (
     instance_id,
 )
 from planner.model import ModelId
-from planner.units import BYTES_MAX
+from planner.units import BYTES_MAX, RATE_MAX
 from tests.strategies import fleets
 
 DET, REC = ModelId("det"), ModelId("rec")
@@ -109,6 +109,14 @@ SIZE = r"expected 0 to 2\^62 bytes"
         (
             lambda: PipelineSpec("p", STEPS, 1, 0),
             "pipelines.p.frames_in_flight: found 0, expected 1 to 100000",
+        ),
+        (
+            lambda: PipelineSpec("p", STEPS, rate_millihertz=0),
+            "pipelines.p.rate: found 0, expected 1 to 1000000000000 frames in 1,000 s",
+        ),
+        (
+            lambda: PipelineSpec("p", STEPS, rate_millihertz=RATE_MAX + 1),
+            "pipelines.p.rate: found 1000000000001, expected",
         ),
         (
             lambda: PipelineSpec("p", (STEPS[0], STEPS[0])),

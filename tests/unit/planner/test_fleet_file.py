@@ -27,6 +27,7 @@ pipelines:
   camera:
     channels: 4
     frames_in_flight: 2
+    rate: 12.5fps
     lane: "cam-{channel}"
     steps:
       detect: {model: detector, time: 12ms}
@@ -63,6 +64,7 @@ def test_everything_that_a_file_says_is_in_the_fleet() -> None:
     assert (tracker.work_bytes, tracker.weight_bytes) == (11 * MiB, 1536)
     camera, door = fleet.pipelines
     assert (camera.channels, camera.frames_in_flight) == (4, 2)
+    assert (camera.rate_millihertz, door.rate_millihertz) == (12_500, None)
     detect, read, track = camera.steps
     assert (detect.lane, detect.time_ns, detect.after) == ("cam-{channel}", 12_000_000, ())
     assert (read.lane, read.time_ns, read.after) == ("cam-{channel}", 4_000, ("detect",))
@@ -269,6 +271,21 @@ HOSTILE: list[tuple[str | bytes, str, str]] = [
         _pipeline("p: {frames_in_flight: 100001, steps: {}}"),
         "pipelines.p.frames_in_flight",
         "100001",
+    ),
+    (
+        _pipeline("p: {rate: 25, steps: {}}"),
+        "pipelines.p.rate",
+        "found int 25, expected text such as 25fps",
+    ),
+    (
+        _pipeline("p: {rate: 25Hz, steps: {s: {model: m}}}"),
+        "pipelines.p.rate",
+        "found '25Hz', expected a rate such as 25fps or 12.5fps",
+    ),
+    (
+        _pipeline("p: {rate: 0fps, steps: {s: {model: m}}}"),
+        "pipelines.p.rate",
+        "found 0, expected 1 to 1000000000000 frames in 1,000 s",
     ),
     (_pipeline("p: {lane: 3, steps: {}}"), "pipelines.p.lane", "found int 3, expected text"),
     (_pipeline("p.q: {steps: {s: {model: m}}}"), "pipelines.p.q", "has '.', which addresses parts"),

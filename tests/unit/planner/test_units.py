@@ -14,8 +14,10 @@ from planner.units import (
     align_up,
     format_bytes,
     format_duration,
+    format_rate,
     parse_bytes,
     parse_duration,
+    parse_rate,
     shown,
 )
 
@@ -175,3 +177,27 @@ def test_found_values_are_shown_cut() -> None:
     assert shown("a" * 100) == f"'{'a' * 56}..."
     assert shown(1 << 200) == str(1 << 200)[:57] + "..."
     assert shown([1, 2]) == "[1, 2]"
+
+
+@pytest.mark.parametrize(
+    ("text", "rate_millihertz"),
+    [("25fps", 25_000), ("12.5 fps", 12_500), ("29.97FPS", 29_970), ("0.001fps", 1), ("0fps", 0)],
+)
+def test_rates_are_read_with_their_unit(text: str, rate_millihertz: int) -> None:
+    assert parse_rate(text) == rate_millihertz
+
+
+@pytest.mark.parametrize("text", ["25", 25, "25Hz", "fps", "-1fps", "", True, "25ms"])
+def test_other_values_are_no_rates(text: int | str) -> None:
+    with pytest.raises(SpecError, match=r"p\.rate: found .*, expected a rate such as 25fps"):
+        parse_rate(text, "p.rate")
+
+
+def test_a_rate_is_a_whole_number_of_millihertz() -> None:
+    with pytest.raises(SpecError, match="not a whole number of the smallest unit"):
+        parse_rate("29.9705fps")
+
+
+@given(st.integers(0, 10**13))
+def test_a_written_rate_is_read_again(rate_millihertz: int) -> None:
+    assert parse_rate(format_rate(rate_millihertz)) == rate_millihertz
