@@ -21,7 +21,7 @@ from typing import Any, Self
 from arena.device.adaptors import RaceCheck, Stamp
 from arena.device.base import Argument, Device, DeviceRange, EventId, Launch, ModelHandle, StreamId
 from arena.errors import DeviceError, GuardError
-from arena.guard import Call, Guard
+from arena.guard import Call, Guard, Watched, Watcher
 from arena.guard import Frame as GuardFrame
 from arena.loader import LoadedFleet, LoadedInstance
 from arena.memory import failure_of
@@ -121,6 +121,7 @@ class _UnderWay:
     """A launched execution that somebody must finish."""
 
     submission: Submission
+    call: Call
     item: LoadedInstance
     launch: Launch
     launched: _Launched
@@ -168,6 +169,7 @@ class Runner:
         self._on_first_run = on_first_run
         self._ran: set[InstanceId] = set()
         self._last_launch: dict[InstanceId, _Launched] = {}
+        self._watched = False
         self._race = device if isinstance(device, RaceCheck) else None
         self._before: Stamp | None = None
 
@@ -175,6 +177,15 @@ class Runner:
         """Wait for a place in `channel` and return its next frame."""
         self.refuse_when_broken()
         return Frame(self, self.guard.open_frame(channel, timeout_s), timeout_s)
+
+    def watch(self, watcher: Watcher) -> None:
+        """Tell `watcher` of every call and frame from now on."""
+        self._watched = True
+        self.guard.watch(watcher)
+
+    def _tell(self, event: Watched, call: Call) -> None:
+        if self._watched:
+            self.guard.tell(event, call)
 
     def refuse_when_broken(self) -> None:
         """Raise what closed the fleet, if anything did."""
@@ -357,8 +368,9 @@ class Runner:
             job.submission.set_exception(error)
             return
         self._last_launch[call.instance] = launched
+        self._tell(Watched.LAUNCHED, call)
         call.done(token=launched)
-        under_way.put(_UnderWay(job.submission, item, launch, launched, waits))
+        under_way.put(_UnderWay(job.submission, call, item, launch, launched, waits))
 
     def _wait_on_device(self, call: Call, stream: StreamId, waits: list[_Launched]) -> None:
         """Make the stream wait for all that a call follows; what has ended needs no wait."""
@@ -387,8 +399,10 @@ class Runner:
             except BaseException as error:
                 if isinstance(error, DeviceError) and error.unsettled:
                     self._stop(error)
+                self._tell(Watched.FAILED, entry.call)
                 entry.submission.set_exception(error)
             else:
+                self._tell(Watched.FINISHED, entry.call)
                 entry.submission.set_result(outputs)
             finally:
                 if self._race is not None:

@@ -16,7 +16,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType, TracebackType
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from arena.device import open_device
 from arena.device.adaptors import RaceCheck
@@ -38,6 +38,9 @@ from planner.judge import judge
 from planner.measured import FleetReport
 from planner.plan import Plan
 from planner.units import format_bytes
+
+if TYPE_CHECKING:
+    from arena.trace import Trace
 
 __all__ = [
     "Fleet",
@@ -189,6 +192,27 @@ class Fleet:
     def report(self) -> FleetReport:
         """Return what was measured so far beside what was planned."""
         return self._meter.report()
+
+    def trace(self) -> "Trace":
+        """Record what runs from now on; `Trace.write` gives a file that Perfetto opens.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> from planner.fleet import ModelSpec, PipelineSpec, StepSpec
+        >>> from planner.model import ModelId
+        >>> model = ModelSpec(ModelId("m"), work_bytes=4096, weight_bytes=512)
+        >>> spec = FleetSpec("one", (model,), (PipelineSpec("p", (StepSpec("s", model.id, "l"),)),))
+        >>> with plan_and_load(spec, device="twin") as fleet, tempfile.TemporaryDirectory() as to:
+        ...     trace = fleet.trace()
+        ...     outputs = fleet.run("p.s", bytes(64))
+        ...     trace.write(f"{to}/trace.json")
+        """
+        from arena.trace import Trace
+
+        trace = Trace(self.plan, self.device.name)
+        self.runner.watch(trace.watch)
+        return trace
 
     def close(self) -> None:
         """Withdraw what waits, wait for what runs, unload, free, release the device; idempotent."""

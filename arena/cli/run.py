@@ -2,6 +2,7 @@
 
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -10,6 +11,7 @@ from arena.cli.arguments import DeviceModelName, DeviceName, FleetOrPlanFile, Js
 from arena.cli.limits import counted_twice, limit_of
 from arena.cli.output import emit_json, progress, warn
 from arena.cli.report_files import CsvFile, HtmlFile, MarkdownFile, ReportFiles, SvgFile
+from planner.errors import UsageError
 
 if TYPE_CHECKING:
     from planner.measured import FleetReport
@@ -31,6 +33,10 @@ def run(
     race_check: Annotated[
         bool, typer.Option("--race-check", help="Refuse unordered sharers (twin: always on).")
     ] = False,
+    trace: Annotated[
+        Path | None,
+        typer.Option("--trace", metavar="FILE", help="Write what ran when, for ui.perfetto.dev."),
+    ] = None,
     with_report: Annotated[
         bool, typer.Option("--report", help="The capacity report, with what was measured.")
     ] = False,
@@ -49,6 +55,8 @@ def run(
     from arena.exercise import exercise
     from arena.session import load_opened, open_plan_or_fleet
 
+    if trace is not None and unsafe_no_guard:
+        raise UsageError("--trace records what the guard does, --unsafe-no-guard runs without it")
     started = time.perf_counter()
     limit = limit_of(memory, device_model)
     with progress("measuring models") as advance:
@@ -71,6 +79,7 @@ def run(
             load_opened(opened, device=device, race_check=race_check) as fleet,
             progress("running") as advance,
         ):
+            recorded = None if trace is None else fleet.trace()
             done = iter(range(1, total + 1))
             outcome = exercise(
                 fleet,
@@ -80,6 +89,8 @@ def run(
                 on_frame=lambda _: advance(next(done), total),
             )
             report = fleet.report()
+            if recorded is not None and trace is not None:
+                recorded.write(trace)
         measured.append(report)
         figures |= {
             "device": report.device,

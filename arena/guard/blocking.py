@@ -19,6 +19,7 @@ from arena.guard.machine import Machine, Moved
 from arena.guard.moves import CallState, FrameState
 from arena.guard.records import CallRecord, FrameRecord
 from arena.guard.rules import ChannelRules
+from arena.guard.watched import Watched, WatchedMachine, Watcher
 
 __all__ = ["BlockingMachine", "ForkedMachine"]
 
@@ -141,6 +142,19 @@ class BlockingMachine:
             wait = self._stop_waiting_for_end(frame)
             if wait:
                 raise GuardTimeoutError(f"leaving {frame} waited {timeout_s} s for {wait}")
+
+    def watch(self, watcher: Watcher) -> None:
+        """Tell `watcher` of every move from now on."""
+        with self._mutex:
+            if not isinstance(self._machine, WatchedMachine):
+                self._machine = WatchedMachine(self._machine)
+            self._machine.watchers += (watcher,)
+
+    def tell(self, event: Watched, call: CallRecord) -> None:
+        """Tell watchers, if there are any, what the device did."""
+        with self._mutex:
+            if isinstance(self._machine, WatchedMachine):
+                self._machine.tell(event, call)
 
     def stop(self, reason: str) -> None:
         """Withdraw what waits and refuse what is new; running calls go on."""

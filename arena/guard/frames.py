@@ -14,6 +14,7 @@ from arena.guard.holders import Holder, Holders
 from arena.guard.moves import CallState, FrameState
 from arena.guard.records import CallRecord, FrameRecord
 from arena.guard.rules import ChannelRules, channel_rules
+from arena.guard.watched import Watched, Watcher
 from planner.fleet import FleetSpec
 from planner.model import InstanceId
 from planner.plan import AddedOrder
@@ -117,6 +118,14 @@ class Guard:
         call = Call(self, record, holder, job)
         holder.call = call
         return call
+
+    def watch(self, watcher: Watcher) -> None:
+        """Tell `watcher` of every move from now on; a guard that nobody watches pays nothing."""
+        self._machine.watch(watcher)
+
+    def tell(self, event: Watched, call: "Call") -> None:
+        """Tell watchers what the device did with a call that is, or will be, over for the guard."""
+        self._machine.tell(event, call._record)
 
     def stop(self, reason: str) -> None:
         """Withdraw everything that waits and refuse everything new, without waiting.

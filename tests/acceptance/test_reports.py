@@ -11,6 +11,7 @@ import pytest
 from arena.cli import execute
 from planner.units import MiB
 from tests.fleets import write_fleet
+from tests.trace_format import assert_trace_format, by_phase
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "fleets" / "street-corner.yaml"
 
@@ -195,3 +196,16 @@ def test_a_run_that_does_not_fit_reports_without_measurements(
     for words in ([], ["--report"]):
         assert execute(["run", str(fleet), "--memory", "1MiB", *words]) == 1
         assert "DOES NOT FIT" in " ".join(capsys.readouterr().out.split())
+
+
+def test_run_writes_a_trace(
+    fleet: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = tmp_path / "out.json"
+    found = arena(capsys, "run", fleet, "--frames", "3", "--trace", target)
+    trace = assert_trace_format(target.read_text())
+    executed = [event for event in by_phase(trace, "X") if event["cat"] == "execution"]
+    assert len(executed) == found["executions"]
+    words = ["--trace", str(target), "--unsafe-no-guard"]
+    refused = arena(capsys, "run", fleet, *words, code=2)
+    assert "records what the guard does" in refused["error"]["message"]
