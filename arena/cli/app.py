@@ -24,6 +24,7 @@ from arena.cli.report import report
 from arena.cli.run import run
 from arena.cli.schema import schema
 from arena.cli.solve import solve
+from arena.cli.time import time
 from arena.cli.verify import verify
 from arena.errors import DeviceError, FetchError
 from planner.errors import ArenaError
@@ -51,6 +52,7 @@ for command in (
     run,
     verify,
     solve,
+    time,
     report,
     diff,
     export,

@@ -299,3 +299,22 @@ def test_the_installed_command_runs_in_a_process_of_its_own(fleet: Path) -> None
     assert done.returncode == 1
     assert "DOES NOT FIT" in " ".join(done.stdout.split())
     assert "\x1b" not in done.stdout
+
+
+def test_time_measures_models_and_lanes(
+    fleet: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "times.json"
+    found = arena(capsys, "time", fleet, "--device", "twin", "--repeats", "2", "-o", out)
+    assert [row["model"] for row in found["models"]] == ["detector", "reader", "tracker"]
+    assert all(0 < row["low_ns"] <= row["median_ns"] <= row["high_ns"] for row in found["models"])
+    assert {(row["lane"], row["other"]) for row in found["beside"]} == {
+        ("vision", "tracking"),
+        ("tracking", "vision"),
+    }
+    written = json.loads(out.read_text())
+    assert written["format"] == "npu-arena times"
+    assert written["models"] == found["models"]
+    assert execute(["time", str(fleet), "--repeats", "1"]) == 0
+    text = capsys.readouterr().out
+    assert all(len(line) <= 80 for line in text.splitlines())
