@@ -40,6 +40,7 @@ from planner.plan import Plan
 from planner.units import format_bytes
 
 if TYPE_CHECKING:
+    from arena.metrics import Metrics
     from arena.trace import Trace
 
 __all__ = [
@@ -139,6 +140,7 @@ class Fleet:
         self.closing = ExitStack()
         self._closing_lock = threading.Lock()
         self._meter = meter
+        self._metrics: Metrics | None = None
 
     @property
     def device(self) -> Device:
@@ -213,6 +215,31 @@ class Fleet:
         trace = Trace(self.plan, self.device.name)
         self.runner.watch(trace.watch)
         return trace
+
+    def metrics(self, *, port: int | None = None) -> "Metrics":
+        """Count what runs from the first call on, for Prometheus.
+
+        Parameters
+        ----------
+        port : int or None
+            Serve them there on the loopback address until the fleet is closed, 0: on any free
+            port; None: do not serve. `Metrics.serve` does it later.
+
+        Raises
+        ------
+        UsageError
+            prometheus-client is missing, or the port cannot be had. Caused by the caller.
+        """
+        from arena.metrics import Metrics
+
+        with self._closing_lock:
+            if self._metrics is None:
+                self._metrics = Metrics(self.plan, self.device)
+                self.closing.callback(self._metrics.close)
+                self.runner.watch(self._metrics.tally.watch)
+        if port is not None:
+            self._metrics.serve(port)
+        return self._metrics
 
     def close(self) -> None:
         """Withdraw what waits, wait for what runs, unload, free, release the device; idempotent."""

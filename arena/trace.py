@@ -17,18 +17,17 @@ References
 
 import json
 import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 from arena.files import write_atomically
 from arena.guard import CallRecord, FrameRecord, Watched
+from arena.reservations import Holders, reservations_of
 from arena.timeline import Event, RunSpan, Timeline, timeline_of
 from planner.fleet import PipelineSpec, channel_name, instance_id
-from planner.plan import AddedKind, Instance, Plan
-from planner.units import align_up
+from planner.plan import AddedKind, Plan
 
 __all__ = ["Trace"]
 
@@ -285,46 +284,24 @@ def _edges(plan: Plan, pipeline: PipelineSpec, channel: int) -> Iterator[tuple[s
 
 
 def _counters(plan: Plan, timeline: Timeline, tracks: _Tracks) -> Iterator[_Json]:
-    """Yield what each reservation holds for what executes, whenever that changes."""
+    """Yield what each reservation holds for what executes, whenever that changes.
 
-    def work(row: Instance) -> tuple[str, int]:
-        return row.id, 0 if row.work_offset is None else plan.rule.reserved_bytes(row.work_bytes)
-
-    def weights(row: Instance) -> tuple[str, int]:
-        return row.weights_key, plan.rule.reserved_bytes(row.weight_bytes)
-
-    for name, height_bytes, region_of in (
-        ("work", plan.height_bytes, work),
-        ("weights", plan.weight_bytes, weights),
-    ):
-        if height_bytes:
-            reserved = align_up(height_bytes, plan.page_bytes)
-            for time_ns, in_use in _in_use(plan, timeline, region_of):
+    What ends at a time is gone before what starts.
+    """
+    moments = sorted(
+        (time_ns, change, run.record.rule.instance)
+        for run in timeline.runs
+        if run.start_ns is not None
+        for time_ns, change in ((run.start_ns, 1), (run.end_ns, -1))
+    )
+    for reservation in reservations_of(plan):
+        holders = Holders(reservation)
+        for index, (time_ns, change, instance) in enumerate(moments):
+            in_use = holders.change(instance, change)
+            if index + 1 == len(moments) or moments[index + 1][0] != time_ns:
                 yield {
                     "ph": "C",
-                    "name": f"{name} reservation",
+                    "name": f"{reservation.kind} reservation",
                     **tracks.at(time_ns, _RESERVATIONS, "bytes"),
-                    "args": {"in use": in_use, "reserved": reserved},
+                    "args": {"in use": in_use, "reserved": reservation.reserved_bytes},
                 }
-
-
-def _in_use(
-    plan: Plan, timeline: Timeline, region_of: Callable[[Instance], tuple[str, int]]
-) -> Iterator[tuple[int, int]]:
-    """Yield (time, bytes in use from then on); what ends at a time is gone before what starts."""
-    rows = {row.id: row for row in plan.instances}
-    moments: list[tuple[int, int, str, int]] = []
-    for run in timeline.runs:
-        key, size_bytes = region_of(rows[run.record.rule.instance])
-        if run.start_ns is not None and key:
-            moments.append((run.start_ns, 1, key, size_bytes))
-            moments.append((run.end_ns, -1, key, size_bytes))
-    users: Counter[str] = Counter()
-    in_use = 0
-    moments.sort()
-    for index, (time_ns, change, key, size_bytes) in enumerate(moments):
-        was_used = users[key] > 0
-        users[key] += change
-        in_use += size_bytes * ((users[key] > 0) - was_used)
-        if index + 1 == len(moments) or moments[index + 1][0] != time_ns:
-            yield time_ns, in_use

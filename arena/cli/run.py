@@ -37,6 +37,12 @@ def run(
         Path | None,
         typer.Option("--trace", metavar="FILE", help="Write what ran when, for ui.perfetto.dev."),
     ] = None,
+    metrics: Annotated[
+        int | None,
+        typer.Option(
+            "--metrics", min=0, max=65535, metavar="PORT", help="Serve metrics on 127.0.0.1."
+        ),
+    ] = None,
     with_report: Annotated[
         bool, typer.Option("--report", help="The capacity report, with what was measured.")
     ] = False,
@@ -80,6 +86,9 @@ def run(
             progress("running") as advance,
         ):
             recorded = None if trace is None else fleet.trace()
+            if metrics is not None:
+                served = fleet.metrics().serve(metrics)
+                sys.stderr.write(f"metrics: http://127.0.0.1:{served}/metrics\n")
             done = iter(range(1, total + 1))
             outcome = exercise(
                 fleet,

@@ -1,6 +1,7 @@
 """Reports, devices, differences and exports as commands: keys, files, exit codes."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -209,3 +210,12 @@ def test_run_writes_a_trace(
     words = ["--trace", str(target), "--unsafe-no-guard"]
     refused = arena(capsys, "run", fleet, *words, code=2)
     assert "records what the guard does" in refused["error"]["message"]
+
+
+def test_run_serves_metrics_only_when_asked(
+    fleet: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert execute(["run", str(fleet), "--frames", "1", "--metrics", "0"]) == 0
+    assert re.search(r"metrics: http://127\.0\.0\.1:[1-9]\d*/metrics", capsys.readouterr().err)
+    assert execute(["run", str(fleet), "--frames", "1"]) == 0
+    assert "metrics" not in capsys.readouterr().err
