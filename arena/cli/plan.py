@@ -9,6 +9,7 @@ import typer
 
 from arena.cli.arguments import DeviceModelName, FleetFile, JsonFlag, Memory
 from arena.cli.limits import counted_twice, limit_of
+from arena.cli.misfit import misfit_of
 from arena.cli.output import emit_json, progress, warn
 
 __all__ = ["plan"]
@@ -25,10 +26,12 @@ def plan(
 ) -> int:
     """Plan a fleet: offsets for every instance, with the proof of how near the optimum they are.
 
-    Exits 0 when the plan fits the device's memory, 1 when it does not; both write -o.
+    Exits 0 when the plan fits the device's memory, 1 when it does not; both write -o. Where it does
+    not fit: which instances cannot fit together, and what each way out frees and costs.
     """
     from arena.planning import plan_file
     from arena.session import write_plan
+    from planner.report.explanation import explanation_figures
     from planner.report.figures import plan_figures
     from planner.report.text import plan_text
 
@@ -39,10 +42,12 @@ def plan(
     if output is not None:
         write_plan(planned.plan, output, base=planned.base)
     warn((*planned.warnings, *counted_twice(planned.plan.fleet, device_model)))
+    why = misfit_of(planned.plan)
     if as_json:
         figures = plan_figures(planned.plan)
+        figures["explanation"] = explanation_figures(why, planned.plan)
         seconds = round(time.perf_counter() - started, 6)
         emit_json({**figures, "warnings": list(planned.warnings), "seconds": seconds})
     else:
-        sys.stdout.write(plan_text(planned.plan))
+        sys.stdout.write(plan_text(planned.plan, why))
     return 0 if planned.plan.fits else 1

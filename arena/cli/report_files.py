@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
+from arena.cli.misfit import misfit_of
+
 if TYPE_CHECKING:
     from planner.measured import FleetReport
     from planner.plan import Plan
@@ -53,9 +55,9 @@ class ReportFiles:
         from planner.report.svg import arena_svg
         from planner.report.tables import capacity_markdown, instances_csv
 
-        capacity = capacity_of(plan, device_catalogue())
+        capacity, why = capacity_of(plan, device_catalogue()), misfit_of(plan)
         if self.markdown is not None:
-            write_atomically(self.markdown, capacity_markdown(capacity, measured).encode())
+            write_atomically(self.markdown, capacity_markdown(capacity, measured, why).encode())
         if self.csv is not None:
             write_atomically(self.csv, instances_csv(plan).encode())
         if self.svg is not None:
@@ -63,6 +65,7 @@ class ReportFiles:
         if self.html is not None:
             from planner.report.html import capacity_html
 
-            page = capacity_html(capacity, what_if(plan), measured)
+            page = capacity_html(capacity, what_if(plan), measured, why)
             write_atomically(self.html, page.encode())
-        return capacity_figures(capacity, measured), capacity_text(capacity, measured)
+        figures = capacity_figures(capacity, measured, why)
+        return figures, capacity_text(capacity, measured, why)

@@ -9,6 +9,7 @@ import typer
 
 from arena.cli.arguments import DeviceModelName, DeviceName, FleetOrPlanFile, JsonFlag, Memory
 from arena.cli.limits import counted_twice, limit_of
+from arena.cli.misfit import misfit_of
 from arena.cli.output import emit_json, progress, warn
 from arena.cli.report_files import CsvFile, HtmlFile, MarkdownFile, ReportFiles, SvgFile
 from planner.errors import UsageError
@@ -126,7 +127,7 @@ def run(
     elif not text:
         from planner.report.text import plan_text
 
-        text = plan_text(plan)
+        text = plan_text(plan, misfit_of(plan))
     sys.stdout.write(text)
     return _code(figures)
 

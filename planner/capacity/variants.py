@@ -1,21 +1,22 @@
 """Variants of a planned fleet, planned by the same rules."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from planner.fleet import FleetSpec
 from planner.pipeline import PlanOptions, plan_fleet
-from planner.plan import Plan
+from planner.plan import AddedOrder, Plan
 
 __all__ = ["plan_variant"]
 
 
-def plan_variant(plan: Plan, fleet: FleetSpec) -> Plan:
+def plan_variant(plan: Plan, fleet: FleetSpec, further: Sequence[AddedOrder] = ()) -> Plan:
     """Return the plan of `fleet`, a variant of the fleet of `plan` with the same models.
 
-    Constraints that planning added stay where both of their instances do.
+    Constraints that planning added stay where both of their instances do; `further` ones are added.
     """
     known = fleet.instances()
-    added = tuple(item for item in plan.added if item.first in known and item.second in known)
+    kept = (item for item in plan.added if item.first in known and item.second in known)
     # Whatever choice a model wants before executions, its plan exists.
     sizes = {model: replace(size, gears="") for model, size in plan.sizes}
-    return plan_fleet(fleet, sizes, PlanOptions(plan.rule, plan.page_bytes, added))
+    return plan_fleet(fleet, sizes, PlanOptions(plan.rule, plan.page_bytes, (*kept, *further)))

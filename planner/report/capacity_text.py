@@ -4,8 +4,10 @@ import textwrap
 from collections.abc import Sequence
 
 from planner.capacity import Capacity, Kind, bytes_by_kind
+from planner.explanation import Explanation
 from planner.measured import FleetReport
 from planner.report.advice import channels_words, cut, do_words, proof_words
+from planner.report.explanation import explanation_text
 from planner.report.figures import NOT_COUNTED
 from planner.units import format_bytes
 
@@ -37,10 +39,14 @@ _MARKS = {
 }
 
 
-def capacity_text(capacity: Capacity, measured: Sequence[FleetReport] = ()) -> str:
+def capacity_text(
+    capacity: Capacity,
+    measured: Sequence[FleetReport] = (),
+    explanation: Explanation | None = None,
+) -> str:
     """Return the report that a person reads: where the bytes go, what they buy, what to do.
 
-    What each device was seen to use follows, if the plan was run.
+    What each device was seen to use follows, if the plan was run, and why it does not fit.
     """
     plan = capacity.plan
     lanes = len({row.lane for row in plan.instances})
@@ -56,6 +62,7 @@ def capacity_text(capacity: Capacity, measured: Sequence[FleetReport] = ()) -> s
         _channels(capacity),
         _devices(capacity),
         *(["measured beside planned", *report.text().splitlines()] for report in measured),
+        explanation_text(explanation, plan) if explanation else [],
         textwrap.wrap(do_words(capacity), WIDTH),
         textwrap.wrap(f"not counted: {'; '.join(NOT_COUNTED)}", WIDTH),
     ]

@@ -4,8 +4,10 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from planner.capacity import Capacity, ChannelsFit, DeviceModel, WhatIf, bytes_by_kind
+from planner.explanation import Explanation
 from planner.measured import FleetReport
 from planner.plan import Plan
+from planner.report.explanation import explanation_figures
 
 __all__ = [
     "COUNTED",
@@ -119,18 +121,23 @@ def measured_figures(report: FleetReport) -> dict[str, Any]:
     }
 
 
-def capacity_figures(capacity: Capacity, measured: Sequence[FleetReport] = ()) -> dict[str, Any]:
+def capacity_figures(
+    capacity: Capacity,
+    measured: Sequence[FleetReport] = (),
+    explanation: Explanation | None = None,
+) -> dict[str, Any]:
     """Return everything that a report says, beside the figures of its plan.
 
     ``measured`` has one entry for each device that the plan was run on. ``channels_fit`` maps each
     pipeline to the most channels that fit, null where nothing limits them; ``growth`` says how each
     number is meant. The parts of ``accounts`` and of ``bytes_by_kind`` each sum to
-    ``needed_bytes``.
+    ``needed_bytes``. ``explanation`` says why a plan does not fit; null where it does.
     """
     savings = capacity.dedupe
     return {
         "report_version": REPORT_VERSION,
         **plan_figures(capacity.plan),
+        "explanation": explanation_figures(explanation, capacity.plan),
         "headroom_bytes": capacity.headroom_bytes,
         "bytes_by_kind": {
             kind.value: size for kind, size in bytes_by_kind(capacity.accounts).items()

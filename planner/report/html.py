@@ -11,9 +11,12 @@ from importlib.resources import files
 from typing import Any, Final
 
 from planner.capacity import Capacity, WhatIf, bytes_by_kind
+from planner.explanation import Explanation, WayOut
 from planner.measured import FleetReport, Reading
+from planner.plan import Plan
 from planner.report.advice import channels_words, cut, do_words, proof_words
 from planner.report.capacity_text import KIND_WORDS
+from planner.report.explanation import culprits_words, left_out_words, time_words, way_words
 from planner.report.figures import NOT_COUNTED, capacity_figures, what_if_figures
 from planner.report.svg import arena_svg
 from planner.units import format_bytes
@@ -28,7 +31,10 @@ _KIND_COLOURS: Final = (
 
 
 def capacity_html(
-    capacity: Capacity, tables: Iterable[WhatIf], measured: Sequence[FleetReport] = ()
+    capacity: Capacity,
+    tables: Iterable[WhatIf],
+    measured: Sequence[FleetReport] = (),
+    explanation: Explanation | None = None,
 ) -> str:
     """Return the page of a report.
 
@@ -39,6 +45,8 @@ def capacity_html(
         What the controls of the page look up.
     measured : sequence of FleetReport
         What each device was seen to use, if the plan was run.
+    explanation : Explanation or None
+        Why the plan does not fit.
 
     Notes
     -----
@@ -58,7 +66,7 @@ def capacity_html(
     )
     plan = capacity.plan
     limit = plan.fleet.device.memory_bytes
-    figures = capacity_figures(capacity, measured)
+    figures = capacity_figures(capacity, measured, explanation)
     return template.render(
         figures=figures,
         data=Markup(script_json(figures)),
@@ -80,6 +88,9 @@ def capacity_html(
         strategy_max=max(1, *(strategy.bytes for strategy in capacity.strategies)),
         channels=[(found, channels_words(found)) for found in capacity.channels],
         together=(capacity.together, channels_words(capacity.together)),
+        why=None if explanation is None else culprits_words(explanation.culprits, plan),
+        ways=[] if explanation is None else _ways(explanation, plan),
+        left_out="" if explanation is None else left_out_words(explanation.ways_out.left_out),
         measured=[(report, _meters(report)) for report in measured],
         not_counted="; ".join(NOT_COUNTED),
     )
@@ -110,6 +121,14 @@ def script_json(value: object) -> str:
     for char in "<>&":
         text = text.replace(char, f"\\u{ord(char):04x}")
     return text
+
+
+def _ways(explanation: Explanation, plan: Plan) -> list[tuple[str, WayOut, str]]:
+    """Return each way out in words, with its figures and its time."""
+    return [
+        (way_words(way, plan.fleet, NAME_MAX), way, time_words(way))
+        for way in explanation.ways_out.rows
+    ]
 
 
 def _rows(figures: dict[str, Any]) -> list[dict[str, Any]]:

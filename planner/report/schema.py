@@ -1,9 +1,12 @@
 """The JSON Schema of `capacity_figures`: what programs that read reports may rely on."""
 
+from enum import StrEnum
 from typing import Any, Final
 
 from planner.capacity import GrowthStatus, Kind
+from planner.explanation import ChangeKind
 from planner.fleet import Dedupe
+from planner.makespan import MakespanUnit
 from planner.measured import Stage
 from planner.problem import SolveStatus
 from planner.report.figures import REPORT_VERSION
@@ -42,6 +45,7 @@ def report_schema() -> _Schema:
             {
                 "report_version": {"const": REPORT_VERSION},
                 **_plan(),
+                "explanation": _or_null(_explanation()),
                 "headroom_bytes": _or_null(_CHANGE),
                 "bytes_by_kind": kinds,
                 "accounts": _rows({"owner": _TEXT, "kind": _one_of(Kind), "bytes": _SIZE}),
@@ -144,6 +148,34 @@ def _dedupe() -> _Schema:
     )
 
 
+def _explanation() -> _Schema:
+    change = {"kind": _one_of(ChangeKind), "names": _TEXTS, "count": _SIZE}
+    return _record(
+        {
+            "culprits": _TEXTS,
+            "culprits_needed_bytes": _SIZE,
+            "culprits_lower_bound_bytes": _SIZE,
+            "culprits_stream_count": _SIZE,
+            "culprits_proven": _FLAG,
+            "culprits_minimal": _FLAG,
+            "ways_out": _rows(
+                {
+                    "what": _TEXT,
+                    "changes": _rows(change),
+                    "device": _or_null(_TEXT),
+                    "bytes_freed": _CHANGE,
+                    "time_added": _CHANGE,
+                    "time_unit": _one_of(MakespanUnit),
+                    "needed_bytes": _SIZE,
+                    "limit_bytes": _or_null(_SIZE),
+                    "fits": _FLAG,
+                }
+            ),
+            "left_out": _SIZE,
+        }
+    )
+
+
 def _measured() -> _Schema:
     """Return the schema of what one device was seen to use; others may return memory meanwhile."""
     sizes = (
@@ -196,5 +228,5 @@ def _or_null(schema: _Schema) -> _Schema:
     return {**schema, "type": [schema["type"], "null"]}
 
 
-def _one_of(values: type[Kind | GrowthStatus | Dedupe | SolveStatus | Stage]) -> _Schema:
+def _one_of(values: type[StrEnum]) -> _Schema:
     return {"enum": [value.value for value in values]}

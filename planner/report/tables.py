@@ -5,10 +5,18 @@ import io
 from collections.abc import Iterable, Sequence
 
 from planner.capacity import Capacity, bytes_by_kind
+from planner.explanation import Explanation
 from planner.measured import FleetReport
 from planner.plan import Plan
 from planner.report.advice import channels_words, cut, do_words, proof_words
 from planner.report.capacity_text import KIND_WORDS
+from planner.report.explanation import (
+    CULPRITS_MAX,
+    culprits_words,
+    left_out_words,
+    time_words,
+    way_words,
+)
 from planner.units import format_bytes
 
 __all__ = ["capacity_markdown", "instances_csv", "markdown_table", "markdown_text"]
@@ -35,10 +43,14 @@ def markdown_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> lis
     return [f"| {' | '.join(row)} |" for row in (columns, rule, *rows)]
 
 
-def capacity_markdown(capacity: Capacity, measured: Iterable[FleetReport] = ()) -> str:
+def capacity_markdown(
+    capacity: Capacity,
+    measured: Iterable[FleetReport] = (),
+    explanation: Explanation | None = None,
+) -> str:
     """Return the report as Markdown: what to do, where the bytes go, strategies, channels.
 
-    A table for each device that the plan was run on follows.
+    Why the plan does not fit, and a table for each device that it was run on, follow.
     """
     plan = capacity.plan
     kinds = [
@@ -69,12 +81,39 @@ def capacity_markdown(capacity: Capacity, measured: Iterable[FleetReport] = ()) 
         *markdown_table(("strategy", "work + weights", "bytes"), strategies),
         "",
         *markdown_table(("pipeline", "channels", "most that fit"), channels),
+        *(_explanation(explanation, plan) if explanation else ()),
     ]
     for report in measured:
         rows = [(name, format_bytes(size), str(size)) for name, size in report.rows()]
         title = f"measured beside planned, on {markdown_text(report.device)}"
         lines += ["", *markdown_table((title, "size", "bytes"), rows)]
     return "\n".join(lines) + "\n"
+
+
+def _explanation(explanation: Explanation, plan: Plan) -> list[str]:
+    """Return the lines that say why a plan does not fit, and the price list."""
+    culprits, ways = explanation.culprits, explanation.ways_out
+    names = [markdown_text(name) for name in culprits.instances[:CULPRITS_MAX]]
+    if len(culprits.instances) > CULPRITS_MAX:
+        names.append(f"{len(culprits.instances) - CULPRITS_MAX} more")
+    rows = [
+        (
+            markdown_sentence(way_words(way, plan.fleet, NAME_MAX)),
+            format_bytes(way.bytes_freed),
+            time_words(way),
+            format_bytes(way.needed_bytes),
+            "yes" if way.fits else "no",
+        )
+        for way in ways.rows
+    ]
+    sentence = f"**Why it does not fit.** {markdown_sentence(culprits_words(culprits, plan))}"
+    return [
+        "",
+        " ".join((sentence, ", ".join(names))).rstrip(),
+        "",
+        *markdown_table(("way out", "frees", "takes", "then needs", "fits"), rows),
+        *(["", left_out_words(ways.left_out)] if ways.left_out else []),
+    ]
 
 
 def markdown_sentence(text: str) -> str:

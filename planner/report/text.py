@@ -6,8 +6,10 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from planner.explanation import Explanation
 from planner.plan import Plan
 from planner.problem import SolveStatus
+from planner.report.explanation import explanation_text
 from planner.report.figures import NOT_COUNTED
 from planner.units import format_bytes
 
@@ -17,8 +19,11 @@ ROWS_MAX = 60
 """Instances listed in text; the JSON has all."""
 
 
-def plan_text(plan: Plan) -> str:
-    """Return what a person wants to know of a plan: figures, proof, instances, whether it fits."""
+def plan_text(plan: Plan, explanation: Explanation | None = None) -> str:
+    """Return what a person wants to know of a plan: figures, proof, instances, whether it fits.
+
+    Where it does not, `explanation` says why and what each way out costs.
+    """
     out = io.StringIO()
     console = Console(file=out, width=80, highlight=False, markup=False, color_system=None)
     console.print(_heading(plan))
@@ -28,7 +33,10 @@ def plan_text(plan: Plan) -> str:
         console.print(f"... and {len(plan.instances) - ROWS_MAX} more instances (--json has all)")
     console.print(_verdict(plan))
     console.print(f"not counted: {'; '.join(NOT_COUNTED)}")
-    return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
+    lines = out.getvalue().splitlines()
+    if explanation is not None:
+        lines += ["", *explanation_text(explanation, plan)]
+    return "\n".join(line.rstrip() for line in lines) + "\n"
 
 
 def _heading(plan: Plan) -> str:

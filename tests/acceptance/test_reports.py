@@ -153,6 +153,28 @@ def test_text_of_every_report(fleet: Path, capsys: pytest.CaptureFixture[str]) -
         assert max(map(len, capsys.readouterr().out.splitlines())) <= 80
 
 
+def test_a_misfit_is_explained_with_prices(capsys: pytest.CaptureFixture[str]) -> None:
+    demo = Path(__file__).parents[2] / "examples" / "demo.yaml"
+    for limit in ("1MiB", "0B", "20MiB"):
+        found = arena(capsys, "plan", demo, "--memory", limit, code=1)
+        assert found["fits"] is False
+        explanation = found["explanation"]
+        assert {*explanation["culprits"]} <= {row["instance"] for row in found["instances"]}
+        assert explanation["culprits"]
+        assert explanation["culprits_proven"]
+        assert explanation["culprits_needed_bytes"] > found["limit_bytes"]
+        priced = ("what", "bytes_freed", "time_added", "time_unit", "needed_bytes", "fits")
+        assert len(explanation["ways_out"]) >= 3
+        assert all(row.keys() >= {*priced} for row in explanation["ways_out"])
+        assert arena(capsys, "report", demo, "--memory", limit)["explanation"] == explanation
+    assert arena(capsys, "plan", demo)["explanation"] is None
+    for command in ("plan", "run"):
+        assert execute([command, str(demo), "--memory", "20MiB"]) == 1
+        out = capsys.readouterr().out
+        assert "Why it does not fit" in out
+        assert max(map(len, out.splitlines())) <= 80
+
+
 def test_reports_keep_their_schema(fleet: Path, capsys: pytest.CaptureFixture[str]) -> None:
     schema = arena(capsys, "schema", "--report")
     jsonschema.Draft202012Validator.check_schema(schema)

@@ -1,0 +1,95 @@
+"""Why a plan does not fit, and what each way out costs.
+
+    culprits    instances that cannot fit together: without any one of them the rest fits
+    changes     what may be changed, as values, and the fleet after them
+    ways_out    the price list: every row is a plan that was made
+
+Values in, values out; how they are shown is `report`'s matter.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Final
+
+from planner.capacity import DeviceModel
+from planner.explanation.changes import Change, ChangeKind, changed
+from planner.explanation.culprits import Culprits, find_culprits
+from planner.explanation.ways_out import WayOut, WaysOptions, WaysOut, find_ways_out
+from planner.plan import Plan
+
+__all__ = [
+    "Change",
+    "ChangeKind",
+    "Culprits",
+    "Explanation",
+    "ExplanationOptions",
+    "WayOut",
+    "WaysOptions",
+    "WaysOut",
+    "changed",
+    "explain_misfit",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class ExplanationOptions:
+    """How much is planned to explain: counted, so that every machine gives the same answer.
+
+    Attributes
+    ----------
+    culprits_max : int
+        Instances in all offset problems that are solved for the culprits.
+    ways : WaysOptions
+    """
+
+    culprits_max: int = 12_000
+    ways: WaysOptions = field(default_factory=WaysOptions)
+
+
+_OPTIONS: Final = ExplanationOptions()
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Why a plan does not fit, and what would make it fit."""
+
+    culprits: Culprits
+    ways_out: WaysOut
+
+
+def explain_misfit(
+    plan: Plan,
+    devices: Iterable[DeviceModel] = (),
+    options: ExplanationOptions = _OPTIONS,
+) -> Explanation | None:
+    """Return why a plan does not fit, with a price list of ways out; None where it fits.
+
+    Parameters
+    ----------
+    plan : Plan
+    devices : iterable of DeviceModel
+        Catalogue in which the next device is looked for.
+    options : ExplanationOptions
+
+    Notes
+    -----
+    Deterministic. Variants are planned by the rules of the plan.
+    """
+    if plan.fits:
+        return None
+    culprits = find_culprits(plan, _Budget(options.culprits_max).take)
+    ways = find_ways_out(plan, culprits.instances, devices, options.ways)
+    return Explanation(culprits, ways)
+
+
+class _Budget:
+    """Instances that may still be planned."""
+
+    def __init__(self, planned_max: int) -> None:
+        self._left = planned_max
+
+    def take(self, instances: int) -> bool:
+        if instances > self._left:
+            return False
+        self._left -= instances
+        return True

@@ -1,0 +1,387 @@
+"""What would make a plan fit, and what each way costs: every figure is that of a plan."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations, islice
+
+from planner.capacity import DeviceModel, GrowthOptions, channels_fit
+from planner.capacity.duplicates import dedupe_savings
+from planner.capacity.variants import plan_variant
+from planner.conflict import ConflictRelation
+from planner.explanation.changes import Change, ChangeKind, changed
+from planner.fleet import CHANNEL_PLACEHOLDER, Dedupe, PipelineSpec, instance_id
+from planner.makespan import MakespanUnit, makespan_of
+from planner.model import InstanceId
+from planner.pipeline import schedule_of
+from planner.plan import Plan
+from planner.units import align_up
+
+__all__ = ["WayOut", "WaysOptions", "WaysOut", "find_ways_out"]
+
+
+@dataclass(frozen=True, slots=True)
+class WayOut:
+    """One way to need less, or to have more, with its price.
+
+    Attributes
+    ----------
+    changes : tuple of Change
+        What is changed, together; empty: the device.
+    device : DeviceModel or None
+        The device that is taken instead.
+    bytes_freed : int
+        What the plan needs less; negative where the change takes more.
+    time_added : int
+        How much longer one frame of every channel takes, in `time_unit`; negative where work is
+        left out. Both makespans are those of list schedules.
+    time_unit : MakespanUnit
+    needed_bytes : int
+        What a plan with the change needs.
+    limit_bytes : int or None
+        What it may take: of another device, that one's.
+    fits : bool
+    """
+
+    changes: tuple[Change, ...]
+    device: DeviceModel | None
+    bytes_freed: int
+    time_added: int
+    time_unit: MakespanUnit
+    needed_bytes: int
+    limit_bytes: int | None
+    fits: bool
+
+
+@dataclass(frozen=True, slots=True)
+class WaysOptions:
+    """How much is planned: counted, so that every machine gives the same answer.
+
+    Attributes
+    ----------
+    plans_max, planned_max : int
+        Plans made, and instances in all of them. Two thirds are for single changes, the rest for
+        putting them together.
+    changes_max : int
+        Changes planned of each kind; those that may free most.
+    pairs_max : int
+        Pairs of instances that are looked at; most of them are seen to free nothing without a plan.
+    rows_max : int
+        Ways listed of each kind; those that free most.
+    """
+
+    plans_max: int = 48
+    planned_max: int = 20_000
+    changes_max: int = 6
+    pairs_max: int = 64
+    rows_max: int = 3
+
+
+@dataclass(frozen=True, slots=True)
+class WaysOut:
+    """The price list.
+
+    Attributes
+    ----------
+    rows : tuple of WayOut
+        Those that fit first, then by kind; each frees bytes or fits.
+    left_out : int
+        Changes that were not planned, since the counted limits were reached.
+    """
+
+    rows: tuple[WayOut, ...]
+    left_out: int
+
+
+_ADDS_CONSTRAINTS = {
+    ChangeKind.EXCLUSIVE_INSTANCES,
+    ChangeKind.EXCLUSIVE_LANES,
+    ChangeKind.SERIAL,
+}
+
+
+def find_ways_out(
+    plan: Plan,
+    culprits: Sequence[InstanceId],
+    devices: Iterable[DeviceModel],
+    options: WaysOptions,
+) -> WaysOut:
+    """Return what would make a plan fit that does not.
+
+    Parameters
+    ----------
+    plan : Plan
+    culprits : sequence of InstanceId
+        Instances that cannot fit together: pairs of them are tried first.
+    devices : iterable of DeviceModel
+    options : WaysOptions
+
+    Notes
+    -----
+    Where no single change fits, changes are put together, those that cost no time first, until a
+    plan fits; then what it does not need is taken back. That is greedy: a cheaper combination may
+    exist.
+    """
+    desk = _Desk(plan, options)
+    rows: list[WayOut] = []
+    useful: list[WayOut] = []
+    for group in _single_changes(plan, culprits, options):
+        tried = [desk.tried((change,), keep_third=True) for change in group]
+        found = [row for row in tried if row is not None and (row.fits or row.bytes_freed > 0)]
+        found.sort(key=lambda row: (not row.fits, -row.bytes_freed))
+        useful += found
+        rows += found[: options.rows_max]
+    if not any(row.fits for row in rows):
+        rows += desk.combined(useful)
+    rows = [desk.with_time(row) for row in rows]
+    rows += _next_device(plan, devices, desk.unit)
+    return WaysOut(tuple(sorted(rows, key=_rank)), desk.left_out)
+
+
+class _Desk:
+    """Plans changes of one plan and prices them, while the budget lasts."""
+
+    def __init__(self, plan: Plan, options: WaysOptions) -> None:
+        self._plan, self._options = plan, options
+        self._planned_instances = 0
+        self._made: dict[tuple[Change, ...], Plan] = {}
+        self._span = makespan_of(schedule_of(plan.fleet, plan.added), exact_limit=0)
+        self.unit = self._span.unit
+        self.left_out = 0
+
+    def tried(self, changes: tuple[Change, ...], *, keep_third: bool = False) -> WayOut | None:
+        """Return a way out without its time; None: the budget is spent, but for a third of it."""
+        made = self._planned(changes, 2 if keep_third else 3)
+        if made is None:
+            self.left_out += 1
+            return None
+        return WayOut(
+            changes=changes,
+            device=None,
+            bytes_freed=self._plan.needed_bytes - made.needed_bytes,
+            time_added=0,
+            time_unit=self.unit,
+            needed_bytes=made.needed_bytes,
+            limit_bytes=made.fleet.device.memory_bytes,
+            fits=made.fits,
+        )
+
+    def with_time(self, row: WayOut) -> WayOut:
+        """Return a way out with the time that it adds.
+
+        A schedule under more constraints serves without them too, so constraints alone never take
+        time away, whatever two list schedules say.
+        """
+        made = self._made[row.changes]
+        length = makespan_of(schedule_of(made.fleet, made.added), exact_limit=0).length
+        added = length - self._span.length
+        if all(change.kind in _CONSTRAINTS for change in row.changes):
+            added = max(0, added)
+        return replace(row, time_added=added)
+
+    def combined(self, singles: Sequence[WayOut]) -> list[WayOut]:
+        """Return a way out of several changes that fits, or that frees most; none: no better."""
+        best = max(singles, key=lambda row: row.bytes_freed, default=None)
+        ranked = sorted(singles, key=lambda row: _COMBINED.index(row.changes[0].kind))
+        together: WayOut | None = None
+        for (change,) in (row.changes for row in ranked):
+            changes = (*(together.changes if together else ()), change)
+            if self._leaves_nothing(changes):
+                continue
+            row = self.tried(changes)
+            if row is None:
+                break
+            if together is None or row.fits or row.bytes_freed > together.bytes_freed:
+                together = row
+            if row.fits:
+                break
+        if together is None or best is None or together.bytes_freed <= best.bytes_freed:
+            return []
+        return [self._pruned(together)]
+
+    def _leaves_nothing(self, changes: Sequence[Change]) -> bool:
+        gone = {
+            change.names
+            for change in changes
+            if change.kind is ChangeKind.FEWER_CHANNELS and change.count == 0
+        }
+        return len(gone) == len(self._plan.fleet.pipelines)
+
+    def _pruned(self, row: WayOut) -> WayOut:
+        """Return a way out without the changes that it does not need."""
+        for change in row.changes[:-1]:
+            shorter = self.tried(tuple(other for other in row.changes if other is not change))
+            if shorter is not None and (
+                shorter.fits if row.fits else shorter.bytes_freed >= row.bytes_freed
+            ):
+                row = shorter
+        return row
+
+    def _planned(self, changes: tuple[Change, ...], thirds: int) -> Plan | None:
+        if changes in self._made:
+            return self._made[changes]
+        fleet, added = changed(self._plan.fleet, changes)
+        instances = self._planned_instances + len(fleet.instances())
+        if (
+            3 * len(self._made) >= thirds * self._options.plans_max
+            or 3 * instances > thirds * self._options.planned_max
+        ):
+            return None
+        self._planned_instances = instances
+        self._made[changes] = plan_variant(self._plan, fleet, added)
+        return self._made[changes]
+
+
+_CONSTRAINTS = {ChangeKind.EXCLUSIVE_INSTANCES, ChangeKind.EXCLUSIVE_LANES, ChangeKind.SERIAL}
+_COMBINED = (
+    ChangeKind.DEDUPE_WEIGHTS,
+    ChangeKind.FEWER_FRAMES,
+    ChangeKind.EXCLUSIVE_INSTANCES,
+    ChangeKind.EXCLUSIVE_LANES,
+    ChangeKind.SERIAL,
+    ChangeKind.FEWER_CHANNELS,
+)
+"""The order in which changes are put together: what costs no time, then time, then service."""
+
+
+def _rank(row: WayOut) -> tuple[bool, int, int]:
+    """Return where a row stands: what fits, single changes by kind, combinations, devices."""
+    if row.device is not None:
+        return not row.fits, len(_COMBINED) + 1, 0
+    single = len(row.changes) == 1
+    place = _COMBINED.index(row.changes[0].kind) if single else len(_COMBINED)
+    return not row.fits, place, -row.bytes_freed
+
+
+def _single_changes(
+    plan: Plan, culprits: Sequence[InstanceId], options: WaysOptions
+) -> Iterator[Iterable[Change]]:
+    """Yield the changes worth a plan, kind by kind: those first that few plans settle."""
+    fleet = plan.fleet
+    if fleet.device.dedupe is not Dedupe.WEIGHTS and dedupe_savings(plan).further_bytes > 0:
+        yield [Change(ChangeKind.DEDUPE_WEIGHTS)]
+    if len({row.lane for row in plan.instances}) > 1:
+        yield [Change(ChangeKind.SERIAL)]
+    most = options.changes_max
+    yield islice(_fewer_channels(plan), most)
+    yield islice(_fewer_frames(plan), most)
+    yield islice(_pairs_of_lanes(plan, culprits), most)
+    yield islice(_pairs_of_instances(plan, culprits, options.pairs_max), most)
+
+
+def _by_weight(plan: Plan) -> list[PipelineSpec]:
+    """Return the pipelines, those first whose steps use most of what sets the height."""
+    witness = {*plan.witness}
+    sizes = {row.id: row.work_bytes for row in plan.instances if row.id in witness}
+    used: dict[str, set[InstanceId]] = {item.id: set() for item in plan.fleet.pipelines}
+    for pipeline, channel, step in plan.fleet.channel_steps():
+        name = instance_id(step.model, step.lane_of(channel))
+        if name in sizes:
+            used[pipeline.id].add(name)
+    weights = {name: sum(sizes[row] for row in rows) for name, rows in used.items()}
+    return sorted(plan.fleet.pipelines, key=lambda item: -weights[item.id])
+
+
+def _fewer_frames(plan: Plan) -> Iterator[Change]:
+    """Yield one frame in flight fewer, and no more than one, of each pipeline."""
+    for item in _by_weight(plan):
+        for frames in sorted({item.frames_in_flight - 1, 1}, reverse=True):
+            if 1 <= frames < item.frames_in_flight:
+                yield Change(ChangeKind.FEWER_FRAMES, (item.id,), frames)
+
+
+def _fewer_channels(plan: Plan) -> Iterator[Change]:
+    """Yield as many channels of each pipeline as fit, and one channel fewer."""
+    several = len(plan.fleet.pipelines) > 1
+    largest = {found.pipeline: found.largest for found in channels_fit(plan, _GROWTH)}
+    for item in _by_weight(plan):
+        for count in sorted({item.channels - 1, largest[item.id] or 0}, reverse=True):
+            if count < item.channels and (count or several):
+                yield Change(ChangeKind.FEWER_CHANNELS, (item.id,), count)
+
+
+_GROWTH = GrowthOptions(planned_max=4_000)
+
+
+def _pairs_of_instances(
+    plan: Plan, culprits: Sequence[InstanceId], pairs_max: int
+) -> Iterator[Change]:
+    """Yield pairs in conflict of the culprits, else of the witness; what may free most first.
+
+    Excluding a pair frees at most the smaller of the two, and nothing where a clique remains that
+    is as heavy. So most pairs need no plan to be seen as useless.
+    """
+    relation = ConflictRelation.of_schedule(schedule_of(plan.fleet, plan.added))
+    masks = list(relation.masks)
+    sizes = [
+        0 if row.work_offset is None else plan.rule.reserved_bytes(row.work_bytes)
+        for row in plan.instances
+    ]
+    heaviest = sorted(range(len(sizes)), key=lambda i: -sizes[i])
+    pairs: list[tuple[int, int]] = []
+    for names in ({*culprits}, {*plan.witness}):
+        chosen = [i for i in heaviest if plan.instances[i].id in names and sizes[i]]
+        pairs = [(i, j) for i, j in combinations(chosen, 2) if masks[i] >> j & 1]
+        if pairs:
+            break
+    pairs.sort(key=lambda pair: -sizes[pair[1]])  # the lighter one stands second
+    witness = {*plan.witness}
+    members = [i for i in heaviest if plan.instances[i].id in witness]
+    height = align_up(plan.height_bytes, plan.page_bytes)
+    for i, j in pairs[:pairs_max]:
+        masks[i] ^= 1 << j
+        masks[j] ^= 1 << i
+        left = max(
+            _clique_weight(masks, sizes, [*(k for k in members if k != out), *heaviest])
+            for out in (i, j)
+        )
+        masks[i] ^= 1 << j
+        masks[j] ^= 1 << i
+        if align_up(left, plan.page_bytes) < height:
+            names_of_pair = (plan.instances[i].id, plan.instances[j].id)
+            yield Change(ChangeKind.EXCLUSIVE_INSTANCES, names_of_pair)
+
+
+def _clique_weight(masks: Sequence[int], sizes: Sequence[int], order: Iterable[int]) -> int:
+    """Return the weight of the clique that takes in whoever conflicts with all before."""
+    candidates, weight = (1 << len(sizes)) - 1, 0
+    for i in order:
+        if candidates >> i & 1:
+            weight += sizes[i]
+            candidates &= masks[i]
+    return weight
+
+
+def _pairs_of_lanes(plan: Plan, culprits: Sequence[InstanceId]) -> Iterator[Change]:
+    """Yield pairs of lanes, as the fleet names them: those of culprits and witness first.
+
+    A lane that each channel has of its own makes a pair with itself: its channels take turns.
+    """
+    wanted = {*culprits, *plan.witness}
+    templates: dict[str, dict[str, None]] = {}
+    for _, channel, step in plan.fleet.channel_steps():
+        templates.setdefault(step.lane_of(channel), {})[step.lane] = None
+    heaviest: dict[str, tuple[bool, int]] = {}
+    for row in plan.instances:
+        for template in templates[row.lane]:
+            weight = row.id in wanted, row.work_bytes
+            heaviest[template] = max(heaviest.get(template, weight), weight)
+    ranked = sorted(heaviest, key=lambda lane: heaviest[lane], reverse=True)
+    for lanes in (*((lane,) for lane in ranked if _is_own(lane)), *combinations(ranked, 2)):
+        yield Change(ChangeKind.EXCLUSIVE_LANES, lanes)
+
+
+def _is_own(lane: str) -> bool:
+    return CHANNEL_PLACEHOLDER in lane
+
+
+def _next_device(
+    plan: Plan, devices: Iterable[DeviceModel], unit: MakespanUnit
+) -> Iterator[WayOut]:
+    """Yield the smallest device whose usable memory suffices, if streams do not forbid it."""
+    device, limit = plan.fleet.device, plan.fleet.device.memory_bytes
+    if limit is None or (device.streams_max is not None and plan.stream_count > device.streams_max):
+        return
+    for other in sorted(devices, key=lambda item: (item.usable_bytes, item.name)):
+        if other.usable_bytes >= plan.needed_bytes:
+            yield WayOut((), other, 0, 0, unit, plan.needed_bytes, other.usable_bytes, fits=True)
+            return

@@ -1,0 +1,188 @@
+"""The price list: each kind of change, combinations, counted limits, and how it is said."""
+
+import pytest
+
+from planner.explanation import (
+    Change,
+    ChangeKind,
+    ExplanationOptions,
+    WayOut,
+    WaysOptions,
+    changed,
+    explain_misfit,
+)
+from planner.fleet import Dedupe, DeviceSpec, FleetSpec, ModelSpec, PipelineSpec, StepSpec
+from planner.model import InstanceId, ModelId, ModelSize
+from planner.pipeline import PlanOptions, plan_fleet
+from planner.plan import AddedKind, AddedOrder, Plan
+from planner.report.explanation import way_words
+
+A, B, C = (ModelId(name) for name in "abc")
+FILES = tuple(ModelSpec(name, file=f"{name}.om") for name in (A, B, C))
+SIZES = {
+    A: ModelSize(4096 - 32, 4096 - 32, file_digest="1" * 64, weights_digest="9" * 64),
+    B: ModelSize(2048 - 32, 4096 - 32, file_digest="2" * 64, weights_digest="9" * 64),
+    C: ModelSize(1024 - 32, 0, file_digest="3" * 64, weights_digest="8" * 64),
+}
+
+
+def planned(*pipelines: PipelineSpec, limit: int | None = 0, streams: int | None = None) -> Plan:
+    device = DeviceSpec(limit, streams_max=streams)
+    return plan_fleet(FleetSpec("f", FILES, pipelines, device), SIZES, PlanOptions(page_bytes=512))
+
+
+def rows(plan: Plan, options: ExplanationOptions | None = None) -> dict[Change, WayOut]:
+    explanation = explain_misfit(plan, (), options or ExplanationOptions())
+    assert explanation is not None
+    return {row.changes[0]: row for row in explanation.ways_out.rows if len(row.changes) == 1}
+
+
+def steps(channels: int = 2, frames: int = 1) -> PipelineSpec:
+    """Two steps in order on lanes that each channel has of its own."""
+    first = StepSpec("one", A, "x-{channel}", time_ns=3)
+    second = StepSpec("two", B, "y-{channel}", after=("one",), time_ns=2)
+    return PipelineSpec("p", (first, second), channels=channels, frames_in_flight=frames)
+
+
+def test_frames_in_flight() -> None:
+    plan = planned(steps(channels=1, frames=3))
+    assert plan.height_bytes == 6144
+    (change,) = [change for change in rows(plan) if change.kind is ChangeKind.FEWER_FRAMES]
+    assert change == Change(ChangeKind.FEWER_FRAMES, ("p",), 1)  # two in flight free nothing
+    row = rows(plan)[change]
+    assert (row.bytes_freed, row.time_added, row.time_unit.value) == (2048, 0, "ns")
+
+
+def test_channels_and_turns() -> None:
+    found = rows(planned(steps()))
+    assert found[Change(ChangeKind.FEWER_CHANNELS, ("p",), 1)].bytes_freed == 4096
+    assert found[Change(ChangeKind.FEWER_CHANNELS, ("p",), 1)].time_added == 0
+    serial = found[Change(ChangeKind.SERIAL)]
+    assert (serial.bytes_freed, serial.time_added) == (4096, 5)
+    both = found[Change(ChangeKind.EXCLUSIVE_LANES, ("x-{channel}", "y-{channel}"))]
+    assert (both.bytes_freed, both.time_added) == (4096, 5)
+    # Channels in turn on x leave a on x-0 beside b on y-1.
+    own = found[Change(ChangeKind.EXCLUSIVE_LANES, ("x-{channel}",))]
+    assert (own.bytes_freed, own.time_added) == (2048, 3)
+
+
+def test_a_pair_of_instances_and_weights_of_equal_bytes() -> None:
+    lanes = [PipelineSpec(f"p{k}", (StepSpec("s", m, f"l{k}"),)) for k, m in enumerate((A, B, C))]
+    plan = planned(*lanes, limit=12_000)
+    found = rows(plan)
+    assert found[Change(ChangeKind.DEDUPE_WEIGHTS)].bytes_freed == 4096
+    assert found[Change(ChangeKind.DEDUPE_WEIGHTS)].fits
+    pair = found[Change(ChangeKind.EXCLUSIVE_INSTANCES, ("a@l0", "b@l1"))]
+    assert (pair.bytes_freed, pair.time_added, pair.time_unit.value) == (2048, 1, "steps")
+    assert found[Change(ChangeKind.FEWER_CHANNELS, ("p1",), 0)].bytes_freed == 6144
+
+
+def test_a_combination_that_fits_and_nothing_more_in_it() -> None:
+    lanes = tuple(StepSpec(f"s{k}", model, f"l{k}") for k, model in enumerate((A, B, C)))
+    plan = planned(PipelineSpec("p", lanes), limit=8192)
+    explanation = explain_misfit(plan)
+    assert explanation is not None
+    (combined,) = [row for row in explanation.ways_out.rows if len(row.changes) > 1]
+    assert combined.fits
+    assert combined.needed_bytes == 8192  # the largest work and one buffer of weights
+    assert Change(ChangeKind.DEDUPE_WEIGHTS) in combined.changes
+    for out in combined.changes:
+        fewer = [change for change in combined.changes if change != out]
+        fleet, added = changed(plan.fleet, fewer)
+        assert not plan_fleet(fleet, SIZES, PlanOptions(page_bytes=512, added=added)).fits
+
+
+def test_no_combination_leaves_the_fleet_empty() -> None:
+    lanes = [PipelineSpec(f"p{k}", (StepSpec("s", m, f"l{k}"),)) for k, m in enumerate((A, B, C))]
+    explanation = explain_misfit(planned(*lanes, limit=0))
+    assert explanation is not None
+    assert not any(row.fits for row in explanation.ways_out.rows)
+    (combined,) = [row for row in explanation.ways_out.rows if len(row.changes) > 1]
+    left, _ = changed(planned(*lanes).fleet, combined.changes)
+    assert len(left.pipelines) == 1
+
+
+def test_streams_are_freed_by_channels() -> None:
+    plan = planned(steps(), limit=None, streams=3)
+    row = rows(plan)[Change(ChangeKind.FEWER_CHANNELS, ("p",), 1)]
+    assert (row.fits, row.limit_bytes) == (True, None)
+
+
+def test_what_was_left_out_is_counted() -> None:
+    plan = planned(steps())
+    for ways in (WaysOptions(plans_max=0), WaysOptions(planned_max=1)):
+        explanation = explain_misfit(plan, (), ExplanationOptions(ways=ways))
+        assert explanation is not None
+        assert explanation.ways_out.rows == ()
+        assert explanation.ways_out.left_out >= 3
+
+
+def test_more_plans_leave_less_out() -> None:
+    lanes = [PipelineSpec(f"p{k}", (StepSpec("s", m, f"l{k}"),)) for k, m in enumerate((A, B, C))]
+    plan = planned(*lanes)
+    left_out = []
+    for most in range(0, 48, 2):
+        explanation = explain_misfit(plan, (), ExplanationOptions(ways=WaysOptions(most)))
+        assert explanation is not None
+        left_out.append(explanation.ways_out.left_out)
+    assert left_out[0] > 0
+    assert left_out[-1] == 0
+
+
+def test_a_plan_that_fits_needs_no_explanation() -> None:
+    assert explain_misfit(planned(steps(), limit=None)) is None
+
+
+def test_a_lock_of_the_same_name_is_left_alone() -> None:
+    pipeline = PipelineSpec("p", (StepSpec("s", A, "x", locks=("in turn",)),))
+    fleet, added = changed(
+        FleetSpec("f", FILES, (pipeline,)),
+        (
+            Change(ChangeKind.SERIAL),
+            Change(ChangeKind.EXCLUSIVE_INSTANCES, ("a@x", "gone@x")),
+        ),
+    )
+    assert fleet.pipelines[0].steps[0].locks == ("in turn", "in turn+")
+    assert added == ()
+
+
+def test_changes_are_values() -> None:
+    fleet = FleetSpec("f", FILES, (steps(frames=2),))
+    pair = Change(ChangeKind.EXCLUSIVE_INSTANCES, ("a@x-0", "b@y-1"))
+    after, added = changed(
+        fleet,
+        (
+            Change(ChangeKind.DEDUPE_WEIGHTS),
+            Change(ChangeKind.FEWER_FRAMES, ("p",), 1),
+            pair,
+            Change(ChangeKind.EXCLUSIVE_LANES, ("x-{channel}",)),
+        ),
+    )
+    assert after.device.dedupe is Dedupe.WEIGHTS
+    assert after.pipelines[0].frames_in_flight == 1
+    assert [step.locks for step in after.pipelines[0].steps] == [("in turn",), ()]
+    names = InstanceId("a@x-0"), InstanceId("b@y-1")
+    assert added == (AddedOrder(*names, AddedKind.EXCLUSIVE),)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (Change(ChangeKind.DEDUPE_WEIGHTS), "equal weights held once (dedupe: weights)"),
+        (Change(ChangeKind.EXCLUSIVE_INSTANCES, ("a@x", "b@y")), "a@x and b@y in turn"),
+        (Change(ChangeKind.EXCLUSIVE_LANES, ("x", "y")), "lanes x and y in turn"),
+        (
+            Change(ChangeKind.EXCLUSIVE_LANES, ("x-{channel}",)),
+            "lanes x-{channel} of all channels in turn",
+        ),
+        (Change(ChangeKind.SERIAL), "everything in turn"),
+        (Change(ChangeKind.FEWER_FRAMES, ("p",), 1), "p: frames in flight 3 -> 1"),
+        (Change(ChangeKind.FEWER_CHANNELS, ("p",), 1), "p: channels 2 -> 1"),
+        (Change(ChangeKind.FEWER_CHANNELS, ("p",), 0), "without pipeline p"),
+    ],
+)
+def test_words_of_changes(change: Change, words: str) -> None:
+    plan = planned(steps(frames=3))
+    some = next(iter(rows(plan).values()))
+    row = WayOut((change,), None, 0, 0, some.time_unit, 0, None, fits=False)
+    assert way_words(row, plan.fleet) == words
