@@ -1,6 +1,7 @@
 """What a set of models costs under the usual ways to load them, before any fleet file exists."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from planner.errors import SpecError
 from planner.fleet import FleetSpec, ModelSpec, PipelineSpec, StepSpec
@@ -24,6 +25,8 @@ def advise(
 ) -> tuple[Strategy, ...]:
     """Return what the models cost in `threads` threads, from no sharing to one lane for everything.
 
+    Names are those of `strategies`.
+
     Raises
     ------
     SpecError
@@ -37,8 +40,8 @@ def advise(
     ...     print(strategy.name, strategy.bytes)
     private 7168
     shared-weights 5120
-    one-work-buffer-per-lane 5120
-    one-lane 3584
+    one-max-per-lane 5120
+    one-max-per-device 3584
     """
     if not models:
         raise SpecError("found no models, expected at least one")
@@ -46,22 +49,11 @@ def advise(
         raise SpecError(f"found {threads} threads, expected at least one")
     lanes = plan_fleet(starting_fleet(models, threads=threads, lane="thread-{channel}"), sizes)
     single = plan_fleet(starting_fleet(models, threads=threads, lane="npu"), sizes)
-    by_name = {strategy.name: strategy for strategy in strategies(lanes)}
+    threaded = {strategy.name: strategy for strategy in strategies(lanes)}
+    in_turn = {strategy.name: strategy for strategy in strategies(single)}
     return (
-        by_name["private"],
-        by_name["shared-weights"],
-        Strategy(
-            "one-work-buffer-per-lane",
-            lanes.height_bytes,
-            lanes.weight_bytes,
-            True,
-            "a lane for each thread, weights once",
-        ),
-        Strategy(
-            "one-lane",
-            single.height_bytes,
-            single.weight_bytes,
-            True,
-            "all threads take turns on one lane",
-        ),
+        threaded["private"],
+        threaded["shared-weights"],
+        replace(threaded["one-max-per-lane"], meaning="one work buffer a thread, weights once"),
+        replace(in_turn["one-max-per-device"], meaning="all threads take turns on one lane"),
     )

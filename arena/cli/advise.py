@@ -1,13 +1,18 @@
 """`arena advise`: the first five minutes with a set of model files."""
 
+import os
 import sys
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from arena.cli.arguments import JsonFlag
 from arena.cli.output import emit_json, progress, table, warn
+
+if TYPE_CHECKING:
+    from planner.fleet import ModelSpec
 
 __all__ = ["advise"]
 
@@ -44,13 +49,16 @@ def advise(
         from planner.advice import starting_fleet
         from planner.codec import fleet_to_mapping
 
-        fleet = starting_fleet(measured.models, threads=threads, lane="npu")
-        text = yaml.safe_dump(fleet_to_mapping(fleet), sort_keys=False, allow_unicode=True)
+        models = tuple(_relative(model, output.parent) for model in measured.models)
+        fleet = starting_fleet(models, threads=threads, lane="npu")
+        mapping = _without_empty(fleet_to_mapping(fleet))
+        text = yaml.safe_dump(mapping, sort_keys=False, allow_unicode=True)
         write_atomically(output, text.encode())
     if as_json:
         rows = [{"name": s.name, "bytes": s.bytes, "meaning": s.meaning} for s in strategies]
         emit_json({"strategies": rows, "threads": threads, "warnings": list(warnings)})
         return 0
+
     first = strategies[0].bytes
     table(
         ("strategy", "memory", "of private", "meaning"),
@@ -64,3 +72,18 @@ def advise(
     if output is not None:
         sys.stdout.write(f"wrote {output}: next, `arena plan {output}`\n")
     return 0
+
+
+def _relative(model: "ModelSpec", folder: Path) -> "ModelSpec":
+    """Return a model whose file is relative to `folder`: the fleet file can be moved with it."""
+    target = folder / model.file
+    target = target.parent.resolve() / target.name
+    return replace(model, file=Path(os.path.relpath(target, folder.resolve())).as_posix())
+
+
+def _without_empty(value: Any) -> Any:
+    """Return a mapping without the keys that say nothing."""
+    if not isinstance(value, dict):
+        return value
+    rest = {key: _without_empty(item) for key, item in value.items()}
+    return {key: item for key, item in rest.items() if item not in ([], {})}

@@ -5,9 +5,10 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import metadata
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
+from typer.core import TyperGroup
 
 from arena.cli.advise import advise
 from arena.cli.check import check
@@ -34,11 +35,30 @@ __all__ = ["invoke"]
 INTERRUPTED: Final = 130
 """What shells expect of a command that Ctrl-C ended: 128 + SIGINT."""
 
+_SUMMARY_MAX: Final = 1_000
+"""Longest summary of a command in the list of commands."""
+
 INTERNAL: Final = 70
 """EX_SOFTWARE of sysexits.h: our own mistake is neither a no nor the caller's."""
 
+
+class _Commands(TyperGroup):
+    """The commands, each with its whole summary: what does not fit a line goes on below."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write the table of commands."""
+        rows = [
+            (name, command.get_short_help_str(_SUMMARY_MAX))
+            for name in self.list_commands(ctx)
+            if (command := self.get_command(ctx, name)) is not None
+        ]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+
 app = typer.Typer(
     name="arena",
+    cls=_Commands,
     help="Plan and share device memory for fleets of ahead-of-time compiled models.",
     pretty_exceptions_enable=False,
     rich_markup_mode=None,

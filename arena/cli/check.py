@@ -2,12 +2,15 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from arena.cli.arguments import JsonFlag, PlanFile
 from arena.cli.output import emit_json
+
+if TYPE_CHECKING:
+    from planner.plan import Plan
 
 __all__ = ["check"]
 
@@ -23,27 +26,61 @@ def check(
     """Judge a plan file: recompute order and conflicts and list everything that is wrong.
 
     Exits 0 when the plan is valid and, with --against, every model file is the one that it was made
-    of; 1 when not; 2 when the file is no plan at all.
+    of; 1 when not, or when there was no model file to compare; 2 when the file is no plan at all.
+    A valid plan may still not fit its device: that is said.
     """
-    from arena.comparison import compare_files
+    from arena.comparison import MatchState, compare_files
     from arena.session import judge_file, open_plan
 
     violations = judge_file(plan_file)
-    figures: dict[str, Any] = {"valid": not violations, "violations": violations}
-    stale = 0
+    plan = None if violations else open_plan(plan_file).plan
+    figures: dict[str, Any] = {
+        "valid": not violations,
+        "violations": violations,
+        "fits": None if plan is None else plan.fits,
+        "short_bytes": None if plan is None else plan.short_bytes,
+    }
+    verdict = [f"{len(violations)} violations" if violations else "valid"]
+    if plan is not None and not plan.fits:
+        verdict.append(_misfit(plan))
+    failed = bool(violations)
     if against is not None:
-        matches = () if violations else compare_files(open_plan(plan_file).plan, against)
+        matches = () if plan is None else compare_files(plan, against)
         stale = sum(match.is_stale for match in matches)
+        compared = sum(match.state is not MatchState.DECLARED for match in matches)
         files = [{"model": m.model, "file": m.file, "state": m.state.value} for m in matches]
-        figures |= {"files": files, "stale": stale}
+        figures |= {"files": files, "stale": stale, "compared": compared}
+        if stale:
+            verdict.append(f"{stale} model files do not match")
+        if not compared:
+            verdict.append(f"nothing compared with {against}: {_nothing(violations)}")
+        failed = failed or stale > 0 or compared == 0
     if as_json:
         emit_json(figures)
     else:
         for violation in violations:
             sys.stdout.write(f"{violation}\n")
         for file in figures.get("files", ()):
-            sys.stdout.write(f"model {file['model']!r}: {file['file']} {file['state']}\n")
-        verdict = f"{len(violations)} violations" if violations else "valid"
-        stale_words = f", {stale} model files do not match" if stale else ""
-        sys.stdout.write(f"{plan_file}: {verdict}{stale_words}\n")
-    return 1 if violations or stale else 0
+            name = file["file"] or "no file,"
+            sys.stdout.write(f"model {file['model']!r}: {name} {file['state']}\n")
+        sys.stdout.write(f"{plan_file}: {', '.join(verdict)}\n")
+    return 1 if failed else 0
+
+
+def _misfit(plan: "Plan") -> str:
+    """Return by how much a plan does not fit."""
+    from planner.units import format_bytes
+
+    device = plan.fleet.device
+    if plan.short_bytes:
+        limit = format_bytes(device.memory_bytes or 0)
+        return (
+            f"but does not fit in {limit}: short by {plan.short_bytes} bytes "
+            f"({format_bytes(plan.short_bytes)})"
+        )
+    return f"but does not fit: {plan.stream_count} streams of {device.streams_max}"
+
+
+def _nothing(violations: list[str]) -> str:
+    """Return why no model file was compared."""
+    return "the plan is not valid" if violations else "all sizes are declared, no model has a file"

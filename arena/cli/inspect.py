@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from arena.cli.arguments import JsonFlag
-from arena.cli.output import emit_json, progress, table
+from arena.cli.output import emit_json, progress, short_paths, table
 
 if TYPE_CHECKING:
     from arena.formats import ModelFacts
@@ -30,14 +30,14 @@ def inspect(
         return 0
     rows = [
         (
-            item.file,
+            name,
             item.format,
             "system" if item.dynamic else format_bytes(item.work_bytes),
             format_bytes(item.weight_bytes),
             item.weights_sha256[:12] or "-",
             item.soc or "-",
         )
-        for item in facts
+        for name, item in zip(short_paths([item.file for item in facts]), facts, strict=True)
     ]
     table(("file", "format", "work", "weights", "weights sha256", "soc"), rows, numbers=(2, 3))
     for item in facts:

@@ -3,8 +3,10 @@
 import json
 import shutil
 import sys
+import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -14,7 +16,16 @@ from planner.errors import ArenaError
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["console", "emit_error", "emit_json", "live_line", "progress", "table", "warn"]
+__all__ = [
+    "console",
+    "emit_error",
+    "emit_json",
+    "live_line",
+    "progress",
+    "short_paths",
+    "table",
+    "warn",
+]
 
 
 def emit_json(value: Mapping[str, object]) -> None:
@@ -35,9 +46,35 @@ def emit_error(error: Exception, *, message: str, as_json: bool) -> None:
 
 
 def warn(messages: Iterable[str]) -> None:
-    """Print warnings on stderr, one line each."""
+    """Print warnings on stderr: one line each, or wrapped at words where that is a terminal."""
+    width = shutil.get_terminal_size().columns if sys.stderr.isatty() else None
     for message in messages:
-        sys.stderr.write(f"warning: {message}\n")
+        line = f"warning: {message}"
+        if width is not None:
+            line = textwrap.fill(
+                line, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
+            )
+        sys.stderr.write(f"{line}\n")
+
+
+def short_paths(paths: Sequence[str]) -> list[str]:
+    """Return the ends of paths: names, with as many folders as it takes to tell all apart.
+
+    Examples
+    --------
+    >>> short_paths(["/srv/a/det.om", "/srv/b/det.om", "/srv/b/rec.om", "/srv/b/rec.om"])
+    ['a/det.om', 'b/det.om', 'rec.om', 'rec.om']
+    """
+    parts = [PurePath(path).parts for path in paths]
+
+    def tail(own: tuple[str, ...]) -> str:
+        others = [other for other in parts if other != own]
+        for length in range(1, len(own)):
+            if all(other[-length:] != own[-length:] for other in others):
+                return PurePath(*own[-length:]).as_posix()
+        return PurePath(*own).as_posix()
+
+    return [tail(own) for own in parts]
 
 
 def console() -> "Console":

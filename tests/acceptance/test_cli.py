@@ -109,7 +109,8 @@ def test_check_accepts_a_plan_and_names_what_is_wrong_with_a_tampered_one(
 ) -> None:
     target = tmp_path / "plan.json"
     arena(capsys, "plan", fleet, "-o", target)
-    assert arena(capsys, "check", target) == {"valid": True, "violations": []}
+    plain = {"valid": True, "violations": [], "fits": True, "short_bytes": 0}
+    assert arena(capsys, "check", target) == plain
     text = target.read_text()
     target.write_text(text.replace('"work_offset": 0', '"work_offset": 512', 1))
     assert target.read_text() != text
@@ -198,11 +199,20 @@ def test_advise_writes_a_fleet_that_plans(
     target = tmp_path / "start.yaml"
     advice = arena(capsys, "advise", *models, "--threads", "4", "-o", target)
     sizes = {row["name"]: row["bytes"] for row in advice["strategies"]}
-    assert list(sizes) == ["private", "shared-weights", "one-work-buffer-per-lane", "one-lane"]
+    assert list(sizes) == ["private", "shared-weights", "one-max-per-lane", "one-max-per-device"]
     assert sorted(sizes.values(), reverse=True) == list(sizes.values())
     assert advice["warnings"]
+    written = yaml.safe_load(target.read_text())
+    assert [model["file"] for model in written["models"].values()] == [
+        str(model.relative_to(tmp_path)) for model in models
+    ]
+    assert all(
+        step.keys() == {"model", "lane"} for step in written["pipelines"]["serve"]["steps"].values()
+    )
     plan = arena(capsys, "plan", target)
-    assert plan["total_bytes"] == sizes["one-lane"]
+    reported = arena(capsys, "report", target)["strategies"]
+    assert {*sizes} <= {strategy["name"] for strategy in reported}
+    assert plan["total_bytes"] == sizes["one-max-per-device"]
     assert plan["private_bytes"] == sizes["private"]
 
 

@@ -126,10 +126,34 @@ def test_declared_models_have_no_file_to_match(
 ) -> None:
     target = tmp_path / "plan.json"
     arena(capsys, "plan", EXAMPLE, "-o", target)
-    states = arena(capsys, "check", target, "--against", tmp_path)["files"]
-    assert {row["state"] for row in states} == {"declared"}
+    found = arena(capsys, "check", target, "--against", tmp_path, code=1)
+    assert {row["state"] for row in found["files"]} == {"declared"}
+    assert (found["valid"], found["compared"], found["stale"]) == (True, 0, 0)
+    assert execute(["check", str(target), "--against", str(tmp_path)]) == 1
+    assert f"valid, nothing compared with {tmp_path}: all sizes" in capsys.readouterr().out
     target.write_text(target.read_text().replace('"work_offset": 0', '"work_offset": 512', 1))
-    assert arena(capsys, "check", target, "--against", tmp_path, code=1)["files"] == []
+    found = arena(capsys, "check", target, "--against", tmp_path, code=1)
+    assert (found["files"], found["fits"], found["short_bytes"]) == ([], None, None)
+
+
+def test_check_says_that_a_valid_plan_does_not_fit(
+    fleet: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = tmp_path / "plan.json"
+    short = arena(capsys, "plan", fleet, "--memory", "1MiB", "-o", target, code=1)["short_bytes"]
+    found = arena(capsys, "check", target)
+    assert (found["valid"], found["fits"], found["short_bytes"]) == (True, False, short)
+    assert execute(["check", str(target)]) == 0
+    assert f"valid, but does not fit in 1.00 MiB: short by {short} bytes" in capsys.readouterr().out
+    text = fleet.read_text().replace("memory: 64MiB", "streams: 1")
+    fleet.write_text(text)
+    arena(capsys, "plan", fleet, "-o", target, code=1)
+    found = arena(capsys, "check", target)
+    assert (found["fits"], found["short_bytes"]) == (False, 0)
+    assert execute(["check", str(target)]) == 0
+    assert "valid, but does not fit: 5 streams of 1" in capsys.readouterr().out
+    arena(capsys, "plan", EXAMPLE, "-o", target)
+    assert arena(capsys, "check", target)["fits"] is True
 
 
 def test_export(fleet: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

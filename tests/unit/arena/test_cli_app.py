@@ -8,6 +8,7 @@ import pytest
 
 import arena.cli.app
 from arena.cli import execute
+from arena.cli.output import warn
 from arena.errors import DeviceError
 from planner.errors import SpecError
 from tests.fleets import write_fleet
@@ -53,6 +54,39 @@ def test_exit_codes(
             execute(["plan", str(fleet), "--debug"])
 
 
+def test_no_summary_of_a_command_is_cut(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert execute(["--help"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert "..." not in "".join(lines)
+
+
+def test_warnings_wrap_at_words_on_a_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    message = "models.long: " + "several words " * 20
+    warn([message])
+    assert capsys.readouterr().err == f"warning: {message}\n"
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "60")
+    warn([message])
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) > 3
+    assert max(map(len, lines)) <= 60
+    assert " ".join(" ".join(lines).split()) == f"warning: {message}".strip()
+
+
+def test_inspect_shows_names_in_its_table(fleet: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files = sorted((fleet.parent / "models").glob("*.om"))
+    assert execute(["inspect", *map(str, files)]) == 0
+    heading, _, first, *_ = capsys.readouterr().out.splitlines()
+    assert heading.startswith("file")
+    assert first.startswith("det.om ")
+
+
 def test_without_words_the_help_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert execute([]) == 0
     out, _ = capsys.readouterr()
@@ -83,7 +117,7 @@ def test_text_for_people(fleet: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     assert "DOES NOT FIT" in " ".join(capsys.readouterr().out.split())
     models = [str(path) for path in (fleet.parent / "models").glob("*.om")]
     assert execute(["advise", *models, "-o", str(tmp_path / "start.yaml")]) == 0
-    assert "one-lane" in capsys.readouterr().out
+    assert "one-max-per-device" in capsys.readouterr().out
     assert execute(["doctor"]) == 0
     assert "twin" in capsys.readouterr().out
     assert execute(["schema"]) == 0
