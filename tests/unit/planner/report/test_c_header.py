@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from arena.planning import plan_file
 from planner.model import InstanceId
 from planner.plan import Plan
 from planner.report.c_header import c_header
@@ -61,3 +62,30 @@ def test_identifiers_that_meet_stay_distinct() -> None:
     text = c_header(replace(plan, instances=rows))
     for name in ("ARENA_A_B = 0", "ARENA_A_B_1 = 1", "ARENA_A_B_2 = 2", "ARENA_WORK_BYTES_3 = 3"):
         assert name in text
+
+
+ACL_H = """\
+#include <stddef.h>
+#include <stdint.h>
+typedef int aclError;
+typedef enum { ACL_MEM_MALLOC_HUGE_FIRST } aclrtMemMallocPolicy;
+#define ACL_SUCCESS 0
+extern "C" aclError aclrtMalloc(void **devPtr, size_t size, aclrtMemMallocPolicy policy);
+extern "C" aclError aclmdlLoadFromFileWithMem(const char *modelPath, uint32_t *modelId,
+                                              void *workPtr, size_t workSize,
+                                              void *weightPtr, size_t weightSize);
+"""
+"""The prototypes that examples/run_plan.cpp calls, as the vendor documents them."""
+
+
+def test_the_example_compiles_against_the_documented_prototypes(tmp_path: Path) -> None:
+    if shutil.which("g++") is None:
+        pytest.skip("g++ is not installed here")
+    root = Path(__file__).parents[4]
+    fleet = root / "docs" / "fleets" / "street-corner.yaml"
+    (tmp_path / "plan.h").write_text(c_header(plan_file(fleet).plan))
+    (tmp_path / "acl").mkdir()
+    (tmp_path / "acl" / "acl.h").write_text(ACL_H)
+    flags = ("-std=c++17", "-Wall", "-Wextra", "-Werror", "-fsyntax-only", "-I", str(tmp_path))
+    for option in ("-UWITH_ACL", "-DWITH_ACL"):
+        subprocess.run(["g++", *flags, option, root / "examples" / "run_plan.cpp"], check=True)
