@@ -149,13 +149,13 @@ class _Job:
     channel: int
     number: int
 
-    def steps(self) -> Iterator[tuple[str, InstanceId, int]]:
-        """Yield (step, instance, case) in topological order."""
+    def steps(self) -> Iterator[tuple[str, Sequence[InstanceId], int]]:
+        """Yield (step, instances that may serve it, case) in topological order."""
         order = TopologicalSorter({step.id: step.after for step in self.pipeline.steps})
         for index, step_id in enumerate(order.static_order()):
             step = self.pipeline.step(step_id)
-            instance = instance_id(step.model, step.lane_of(self.channel))
-            yield step_id, instance, (self.number + self.channel + index) % INPUTS_EACH
+            instances = [instance_id(step.model, lane) for lane in step.lanes_of(self.channel)]
+            yield step_id, instances, (self.number + self.channel + index) % INPUTS_EACH
 
 
 def _cases_of(fleet: Fleet, item: LoadedInstance) -> list[_Case]:
@@ -182,10 +182,10 @@ def execute_once(
 
 @dataclass(slots=True)
 class _InProgress:
-    """One open frame: what was submitted, and how much of it is not over yet."""
+    """One open frame: what was submitted on which case, and how much of it is not over yet."""
 
     frame: Frame
-    submitted: list[tuple[Submission, _Case]] = field(default_factory=list)
+    submitted: list[tuple[Submission, int]] = field(default_factory=list)
     pending: int = 0
 
 
@@ -251,17 +251,20 @@ class _Feeder:
         channel.number += 1
         opened = _InProgress(self._fleet.frame(channel.name, timeout_s=None))
         channel.frames.append(opened)
-        for step, instance, number in job.steps():
-            case = self._cases[instance][number]
-            opened.submitted.append((opened.frame.submit(step, case.inputs), case))
+        for step, instances, number in job.steps():
+            # Instances that may serve one step have one model, hence the same inputs.
+            inputs = self._cases[instances[0]][number].inputs
+            opened.submitted.append((opened.frame.submit(step, inputs), number))
         opened.pending = len(opened.submitted)
         for submission, _ in opened.submitted:
             submission.add_done_callback(lambda _: self._over.put((channel, opened)))
 
     def _leave_first(self, channel: _Channel) -> None:
         first = channel.frames[0]
-        for submission, case in first.submitted:
+        for submission, number in first.submitted:
             outputs = tuple(memoryview(y).tobytes() for y in submission.result().values())
+            assert submission.call is not None
+            case = self._cases[submission.call.instance][number]
             self._mismatches += outputs != case.outputs
             self._executions += 1
         channel.frames.popleft().frame.__exit__(None, None, None)
@@ -344,7 +347,8 @@ def _unguarded(
     # The race check would refuse what this is to show.
     device = fleet.device.inner if isinstance(fleet.device, RaceCheck) else fleet.device
     mismatches = 0
-    for _, instance, number in job.steps():
+    for _, instances, number in job.steps():
+        instance = instances[(job.number + job.channel) % len(instances)]
         case = cases[instance][number]
         item = fleet.runner.loaded.instances[instance]
         try:

@@ -27,6 +27,7 @@ from arena.session import (
     refuse_violations,
 )
 from planner.errors import ArenaError, PlanError, UsageError
+from planner.fleet import instance_id
 from planner.model import InstanceId
 from planner.plan import Instance, Plan
 
@@ -252,10 +253,11 @@ class PatchedAcl:
 
 def _locks_of(plan: Plan) -> dict[InstanceId, tuple[str, ...]]:
     """Return the locks of all steps of each instance, in name order."""
-    locks: dict[str, set[str]] = {instance.id: set() for instance in plan.instances}
+    locks: dict[InstanceId, set[str]] = {instance.id: set() for instance in plan.instances}
     for _, channel, step in plan.fleet.channel_steps():
-        locks[f"{step.model}@{step.lane_of(channel)}"] |= step.locks_of(channel)
-    return {InstanceId(name): tuple(sorted(names)) for name, names in locks.items()}
+        for lane in step.lanes_of(channel):
+            locks[instance_id(step.model, lane)] |= step.locks_on(lane, channel)
+    return {name: tuple(sorted(names)) for name, names in locks.items()}
 
 
 def _refuse_unlocked_sharers(plan: Plan, locks: Mapping[InstanceId, tuple[str, ...]]) -> None:

@@ -57,7 +57,13 @@ class Slot:
 
 
 class Submission(Future[dict[str, HostArray]]):
-    """The future of a submitted call; cancelling it withdraws the call if it still waits."""
+    """The future of a submitted call; cancelling it withdraws the call if it still waits.
+
+    Attributes
+    ----------
+    call : Call or None
+        Its `lane` and `instance` say where it runs; of a pool, once it was granted.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -446,7 +452,8 @@ class Frame:
         self._frame = frame
         self._timeout_s = timeout_s
         self._submissions: list[Submission] = []
-        self._instances = {step.id: step.instance for step in frame.rules.steps}
+        # The instances of a pool take the same inputs: the first speaks for all.
+        self._instances = {step.id: step.choices[0].instance for step in frame.rules.steps}
 
     def __str__(self) -> str:
         return str(self._frame)

@@ -111,13 +111,13 @@ class Tally:
             return {item.reservation.kind: item.used_bytes for item in self._holders}
 
     def _of(self, record: CallRecord) -> Counts:
-        return self._counts[self._keys[record.rule.instance]]
+        return self._counts[self._keys[record.choice.instance]]
 
     def _grant(self, record: CallRecord, time_ns: int) -> None:
         self._running[record] = time_ns
         self._of(record).waits.add(time_ns - self._waiting.pop(record, time_ns))
         for holders in self._holders:
-            holders.change(record.rule.instance, 1)
+            holders.change(record.choice.instance, 1)
 
     def _end(self, record: CallRecord, time_ns: int, *, failed: bool) -> None:
         self._launched.discard(record)
@@ -129,4 +129,4 @@ class Tally:
         counts.executions += not failed
         counts.runs.add(time_ns - granted_ns)
         for holders in self._holders:
-            holders.change(record.rule.instance, -1)
+            holders.change(record.choice.instance, -1)

@@ -146,7 +146,7 @@ def _settle(runs: Iterable[RunSpan]) -> None:
             run.waited_for = last if run.waits_ns is not None else None
             run.start_ns = max(start_ns, last.end_ns)
             run.end_ns = max(run.end_ns, run.start_ns)
-        for lock in record.rule.locks:
+        for lock in record.choice.locks:
             holders[lock] = run
         step = (record.frame, record.index)
         steps[step] = max(steps.get(step, run), run, key=_end)
@@ -162,9 +162,11 @@ def _before(
 ) -> Iterator[RunSpan]:
     """Yield the runs that this one follows: by a lock, by order, by frames in flight."""
     frame, rules = run.record.frame, run.record.frame.channel.rules
-    yield from (holders[lock] for lock in run.record.rule.locks if lock in holders)
+    yield from (holders[lock] for lock in run.record.choice.locks if lock in holders)
+    rule = run.record.rule
+    before = rule.before_mask | rule.is_pooled << run.record.index
     for index in range(len(rules.steps)):
-        if run.record.rule.before_mask >> index & 1 and (frame, index) in steps:
+        if before >> index & 1 and (frame, index) in steps:
             yield steps[frame, index]
     earlier = channels.get((rules.name, frame.number - rules.frames_in_flight))
     if earlier is not None:

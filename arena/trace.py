@@ -172,7 +172,7 @@ def _runs(timeline: Timeline) -> Iterator[_Slice]:
                 args["unfinished"] = True
             if run.failed:
                 args["failed"] = True
-            lane = run.record.rule.lane
+            lane = run.record.choice.lane
             yield _Slice(_LANES, lane, run.start_ns, run.end_ns, _model(run), "execution", args)
 
 
@@ -185,7 +185,7 @@ def _waits(timeline: Timeline) -> Iterator[_Slice]:
             if run.start_ns is None:
                 args["withdrawn" if run.is_over else "unfinished"] = True
             end_ns = run.end_ns if run.start_ns is None else run.start_ns
-            track = f"{run.record.rule.lane}, waiting"
+            track = f"{run.record.choice.lane}, waiting"
             yield _Slice(_WAITS, track, run.waits_ns, end_ns, _model(run), "wait", args)
     for frame in timeline.frames:
         if frame.waits_ns is not None:
@@ -210,17 +210,17 @@ def _frames(timeline: Timeline) -> Iterator[_Slice]:
 def _owner(call: CallRecord) -> dict[str, object]:
     """Return whose a slice is."""
     return {
-        "instance": call.rule.instance,
+        "instance": call.choice.instance,
         "channel": call.frame.channel.rules.name,
         "frame": call.frame.number,
         "step": call.rule.id,
-        "locks": ", ".join(call.rule.locks),
+        "locks": ", ".join(call.choice.locks),
         "thread": call.owner,
     }
 
 
 def _model(run: RunSpan) -> str:
-    return run.record.rule.instance.partition("@")[0]
+    return run.record.choice.instance.partition("@")[0]
 
 
 def _unstacked(slices: Iterable[_Slice]) -> Iterator[_Slice]:
@@ -263,7 +263,7 @@ def _arrows(plan: Plan, timeline: Timeline, tracks: _Tracks) -> Iterator[_Json]:
         event = {"name": name, "cat": "order", "id": number}
         # Inside its slice, at the end: an arrow belongs to the slice that is open at its time.
         leaves_ns = max(source.start_ns or 0, source.end_ns - 1)
-        lanes = source.record.rule.lane, target.record.rule.lane
+        lanes = source.record.choice.lane, target.record.choice.lane
         yield {"ph": "s", **event, **tracks.at(leaves_ns, _LANES, lanes[0])}
         arrives = tracks.at(target.start_ns or 0, _LANES, lanes[1])
         yield {"ph": "f", "bp": "e", **event, **arrives}
@@ -275,8 +275,8 @@ def _edges(plan: Plan, pipeline: PipelineSpec, channel: int) -> Iterator[tuple[s
         yield from ((before, step.id, "after") for before in step.after)
     at: dict[str, list[str]] = {}
     for step in pipeline.steps:
-        instance = instance_id(step.model, step.lane_of(channel))
-        at.setdefault(instance, []).append(step.id)
+        for lane in step.lanes_of(channel):
+            at.setdefault(instance_id(step.model, lane), []).append(step.id)
     for row in plan.added:
         if row.kind is AddedKind.ORDER:
             for first in at.get(row.first, ()):
@@ -289,7 +289,7 @@ def _counters(plan: Plan, timeline: Timeline, tracks: _Tracks) -> Iterator[_Json
     What ends at a time is gone before what starts.
     """
     moments = sorted(
-        (time_ns, change, run.record.rule.instance)
+        (time_ns, change, run.record.choice.instance)
         for run in timeline.runs
         if run.start_ns is not None
         for time_ns, change in ((run.start_ns, 1), (run.end_ns, -1))

@@ -29,12 +29,17 @@ apart from the use of L in that channel.
 *Inside a channel* the closure of the order counts: some executions of the two steps are joined by
 no path, and the steps share no lock. Masks over steps become masks over instances by runs of steps
 whose instances are numbered consecutively, as they are where a channel brings its own instances.
+
+A step that takes any lane of a pool uses an instance on each: the relation is the union over them.
+Two runs of one execution are never side by side, whatever lane each takes. So the instances of a
+pool that one step of one channel uses, one frame at a time, share memory; a second channel, frame
+or unordered step makes them conflict.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
-from itertools import chain, pairwise, product
+from itertools import accumulate, chain, pairwise, product
 from operator import or_
 from typing import Final, Self
 
@@ -69,6 +74,9 @@ class Explanation:
         those that the order keeps apart.
     lane : str
         The lane of both; empty where they have different lanes.
+    alone : Execution or None
+        Without a conflict: an execution that either of the two may serve; it takes one lane at a
+        time.
     """
 
     first: InstanceId
@@ -77,6 +85,7 @@ class Explanation:
     locks: tuple[str, ...] = ()
     ordered: tuple[Execution, Execution] | None = None
     lane: str = ""
+    alone: Execution | None = None
 
     def __str__(self) -> str:
         if self.overlap:
@@ -89,6 +98,8 @@ class Explanation:
         reasons = [f"they share lock {lock!r}" for lock in self.locks]
         if self.ordered:
             reasons.append(f"{self.ordered[0]} precedes {self.ordered[1]}")
+        if self.alone:
+            reasons.append(f"{self.alone} takes one of the two at a time")
         return f"{self.first} and {self.second} never overlap: {'; '.join(reasons)}"
 
 
@@ -198,29 +209,32 @@ of frame 0, no path of the order joins them and they share no lock
         locks: set[str] = set()
         for held, held_there in product(_by_locks(ours), _by_locks(theirs)):
             locks |= held & held_there
+        ordered, alone = _apart_inside(ours, theirs)
         lanes = {str(instance).rpartition("@")[2] for instance in (first, second)}
         return Explanation(
             first,
             second,
             overlap=None,
             locks=tuple(sorted(locks)),
-            ordered=_ordered_inside(ours, theirs),
+            ordered=ordered,
             lane=lanes.pop() if len(lanes) == 1 else "",
+            alone=alone,
         )
 
-    def _places(self, instance: int) -> list[tuple[Channel, int]]:
+    def _places(self, instance: int) -> "list[_Place]":
         return [
-            (channel, step)
+            (channel, step, choice.locks)
             for channel in self.schedule.channels
-            for step, index in enumerate(channel.instances)
-            if index == instance
+            for step, choices in enumerate(channel.choices)
+            for choice in choices
+            if choice.instance == instance
         ]
 
 
 def _uses(schedule: Schedule) -> list[_Uses]:
     uses: list[_Uses] = [{} for _ in schedule.instances]
     for position, channel in enumerate(schedule.channels):
-        for instance, locks in zip(channel.instances, channel.locks, strict=True):
+        for instance, locks in chain.from_iterable(channel.choices):
             seen = uses[instance].get(locks, ())
             if len(seen) < 2 and position not in seen:
                 uses[instance][locks] = (*seen, position)
@@ -278,20 +292,33 @@ def _apart_across(uses: Sequence[_Uses]) -> Iterator[int]:
 def _add_inside(channels: Sequence[Channel], masks: list[int]) -> None:
     previous: object = None
     for channel in channels:
-        shape = (channel.order, channel.instances, channel.locks)
+        shape = (channel.order, channel.choices)
         if shape == previous:
             continue  # the same steps with the same instances and locks: the same conflicts
         previous = shape
+        steps = [(step, c) for step, choices in enumerate(channel.choices) for c in choices]
         holding: dict[str, int] = {}
-        for step, locks in enumerate(channel.locks):
-            for lock in locks:
-                holding[lock] = holding.get(lock, 0) | 1 << step
-        runs = _runs(channel.instances)
-        for step, locks in enumerate(channel.locks):
-            excluded = reduce(or_, (holding[lock] for lock in locks))
-            free = channel.order.concurrent[step] & ~excluded
+        for position, (_, choice) in enumerate(steps):
+            for lock in choice.locks:
+                holding[lock] = holding.get(lock, 0) | 1 << position
+        runs = _runs([choice.instance for _, choice in steps])
+        concurrent = _by_choice(channel)
+        for step, choice in steps:
+            excluded = reduce(or_, (holding[lock] for lock in choice.locks))
+            free = concurrent[step] & ~excluded
             for start, ones, instance in runs:
-                masks[channel.instances[step]] |= (free >> start & ones) << instance
+                masks[choice.instance] |= (free >> start & ones) << instance
+
+
+def _by_choice(channel: Channel) -> Sequence[int]:
+    """Return for each step the mask of the choices, over all steps, of those concurrent with it."""
+    concurrent = channel.order.concurrent
+    counts = [len(choices) for choices in channel.choices]
+    if max(counts) == 1:
+        return concurrent
+    starts = [0, *accumulate(counts)]
+    ones = [(1 << n) - 1 << start for n, start in zip(counts, starts, strict=False)]
+    return [reduce(or_, (ones[j] for j in mask_indices(mask)), 0) for mask in concurrent]
 
 
 def _runs(instances: Sequence[int]) -> list[tuple[int, int, int]]:
@@ -303,14 +330,16 @@ def _runs(instances: Sequence[int]) -> list[tuple[int, int, int]]:
     ]
 
 
-_Places = Sequence[tuple[Channel, int]]
+_Place = tuple[Channel, int, _Locks]
+_Places = Sequence[_Place]
+"""Channels and steps that use an instance, with the locks held then."""
 
 
 def _by_locks(places: _Places) -> dict[_Locks, list[tuple[Channel, int]]]:
     """Return lock set -> the first place of each of the first two channels that use it."""
     found: dict[_Locks, list[tuple[Channel, int]]] = {}
-    for channel, step in places:
-        some = found.setdefault(channel.locks[step], [])
+    for channel, step, locks in places:
+        some = found.setdefault(locks, [])
         if len(some) < 2 and all(channel is not other for other, _ in some):
             some.append((channel, step))
     return found
@@ -318,12 +347,12 @@ def _by_locks(places: _Places) -> dict[_Locks, list[tuple[Channel, int]]]:
 
 def _pairs_inside(ours: _Places, theirs: _Places) -> Iterator[tuple[Channel, int, int]]:
     """Yield the pairs of steps of one channel that share no lock."""
-    by_channel: dict[int, list[int]] = {}
-    for channel, step in theirs:
-        by_channel.setdefault(id(channel), []).append(step)
-    for channel, i in ours:
-        for j in by_channel.get(id(channel), ()):
-            if channel.locks[i].isdisjoint(channel.locks[j]):
+    by_channel: dict[int, list[tuple[int, _Locks]]] = {}
+    for channel, step, locks in theirs:
+        by_channel.setdefault(id(channel), []).append((step, locks))
+    for channel, i, locks in ours:
+        for j, others in by_channel.get(id(channel), ()):
+            if locks.isdisjoint(others):
                 yield channel, i, j
 
 
@@ -349,8 +378,17 @@ def _overlaps_across(ours: _Places, theirs: _Places) -> Iterator[tuple[Execution
     )
 
 
-def _ordered_inside(ours: _Places, theirs: _Places) -> tuple[Execution, Execution] | None:
+def _apart_inside(
+    ours: _Places, theirs: _Places
+) -> tuple[tuple[Execution, Execution] | None, Execution | None]:
+    """Return an example of what the order keeps apart, and one of an execution of both."""
+    ordered: tuple[Execution, Execution] | None = None
+    alone: Execution | None = None
     for channel, i, j in _pairs_inside(ours, theirs):
         pair = channel.execution(i), channel.execution(j)
-        return pair if channel.order.precedes(first=i, second=j, lag=0) else pair[::-1]
-    return None
+        if i == j:
+            alone = alone or pair[0]
+        elif ordered is None:
+            is_first = channel.order.precedes(first=i, second=j, lag=0)
+            ordered = pair if is_first else pair[::-1]
+    return ordered, alone

@@ -5,13 +5,14 @@ place (`pipelines.camera.steps.read.after[0]`), what was found and what was expe
 or JSON belongs to `fleet_file`; the order that follows from a fleet belongs to `schedule`.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from graphlib import CycleError, TopologicalSorter
 from typing import Final
 
-from planner.errors import SpecError, did_you_mean
+from planner.errors import SpecError, UsageError, did_you_mean
+from planner.lanes import Assign, LanePool
 from planner.model import InstanceId, ModelId
 from planner.units import BYTES_MAX, RATE_MAX, shown
 
@@ -34,7 +35,7 @@ CHANNEL_PLACEHOLDER: Final = "{channel}"
 COUNT_MAX: Final = 100_000
 """Most channels, frames in flight, steps or executions of a fleet: a limit on everything."""
 EXECUTIONS_MAX: Final = 20 * COUNT_MAX
-"""Most channels x (frames in flight + 1) x steps of a fleet."""
+"""Most channels x (frames in flight + 1) x steps of a fleet, a step once for each of its lanes."""
 
 
 def instance_id(model: str, lane: str) -> InstanceId:
@@ -71,6 +72,12 @@ def _check_template(name: str, path: str) -> None:
     rest = name.replace(CHANNEL_PLACEHOLDER, "")
     if "{" in rest or "}" in rest:
         raise SpecError(f"name {name!r}: the only placeholder is {CHANNEL_PLACEHOLDER}", path)
+
+
+def _check_pool(pool: LanePool, path: str) -> None:
+    _check_name(pool.name, f"{path}.pool", forbidden="@{}")
+    if not 1 <= pool.size <= COUNT_MAX:
+        raise SpecError(f"found {shown(pool.size)}, expected 1 to {COUNT_MAX}", f"{path}.size")
 
 
 def _unknown(kind: str, name: str, known: Sequence[str]) -> str:
@@ -163,8 +170,8 @@ class StepSpec:
     ----------
     id : str
     model : ModelId
-    lane : str
-        Lane name; ``{channel}`` in it stands for the channel's index.
+    lane : str or LanePool
+        Lane name, in which ``{channel}`` stands for the channel's index; or a set of lanes.
     after : tuple of str
         Steps of the same pipeline that precede this one inside a frame.
     locks : tuple of str
@@ -175,7 +182,7 @@ class StepSpec:
 
     id: str
     model: ModelId
-    lane: str
+    lane: str | LanePool
     after: tuple[str, ...] = ()
     locks: tuple[str, ...] = ()
     time_ns: int | None = None
@@ -183,7 +190,10 @@ class StepSpec:
     def __post_init__(self) -> None:
         path = f"steps.{self.id}"
         _check_name(self.id, path, forbidden=".[]")
-        _check_template(self.lane, f"{path}.lane")
+        if isinstance(self.lane, LanePool):
+            _check_pool(self.lane, f"{path}.lane")
+        else:
+            _check_template(self.lane, f"{path}.lane")
         for index, lock in enumerate(self.locks):
             _check_template(lock, f"{path}.locks[{index}]")
         _refuse_duplicates(self.locks, f"{path}.locks")
@@ -191,14 +201,47 @@ class StepSpec:
         if self.time_ns is not None and not 0 <= self.time_ns <= BYTES_MAX:
             raise SpecError(f"found {shown(self.time_ns)}, expected 0 to 2^62 ns", f"{path}.time")
 
+    @property
+    def lane_name(self) -> str:
+        """The lane, or the pool, as the fleet names it."""
+        return self.lane.name if isinstance(self.lane, LanePool) else self.lane
+
+    def lanes_of(self, channel: int) -> tuple[str, ...]:
+        """Return the lanes that the step may take in `channel` (counted from 0): one or a pool."""
+        if isinstance(self.lane, LanePool):
+            return self.lane.lanes_of(channel)
+        return (self.lane.replace(CHANNEL_PLACEHOLDER, str(channel)),)
+
+    def locks_on(self, lane: str, channel: int) -> frozenset[str]:
+        """Return all locks that the step holds in `channel` while it runs on `lane`."""
+        others = (name.replace(CHANNEL_PLACEHOLDER, str(channel)) for name in self.locks)
+        return frozenset((lane, *others))
+
     def lane_of(self, channel: int) -> str:
-        """Return the lane's name in `channel` (counted from 0)."""
-        return self.lane.replace(CHANNEL_PLACEHOLDER, str(channel))
+        """Return the lane's name in `channel` (counted from 0), of a step that takes one lane.
+
+        Raises
+        ------
+        UsageError
+            It may take any lane of a pool: ask `lanes_of`. Caused by the caller.
+        """
+        lanes = self.lanes_of(channel)
+        if len(lanes) > 1:
+            raise UsageError(f"step {self.id!r} has no one lane: it takes one of {_listing(lanes)}")
+        return lanes[0]
 
     def locks_of(self, channel: int) -> frozenset[str]:
-        """Return all locks that the step holds in `channel`, its lane among them."""
-        names = (self.lane, *self.locks)
-        return frozenset(name.replace(CHANNEL_PLACEHOLDER, str(channel)) for name in names)
+        """Return all locks that a step of one lane holds in `channel`, its lane among them."""
+        return self.locks_on(self.lane_of(channel), channel)
+
+    @property
+    def varies(self) -> bool:
+        """Whether its lanes or locks differ between channels."""
+        if isinstance(self.lane, LanePool):
+            blocks, names = self.lane.assign is Assign.BLOCK, self.locks
+        else:
+            blocks, names = False, (self.lane, *self.locks)
+        return blocks or any(CHANNEL_PLACEHOLDER in name for name in names)
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,6 +299,14 @@ class PipelineSpec:
         except CycleError as error:
             cycle = " after ".join(reversed(error.args[1]))
             raise SpecError(f"`after` has a cycle: {cycle}", f"{path}.steps") from None
+        # Blocks divide the channels, which only the pipeline knows.
+        object.__setattr__(self, "steps", tuple(map(self._bound, self.steps)))
+
+    def _bound(self, step: StepSpec) -> StepSpec:
+        pool = step.lane
+        if isinstance(pool, LanePool) and pool.channels != self.channels:
+            return replace(step, lane=replace(pool, channels=self.channels))
+        return step
 
     def step(self, step_id: str) -> StepSpec:
         """Return a step by its id."""
@@ -350,7 +401,8 @@ class FleetSpec:
                         f"pipelines.{pipeline.id}.steps.{step.id}.model",
                     )
         executions = sum(
-            p.channels * (p.frames_in_flight + 1) * len(p.steps) for p in self.pipelines
+            p.channels * (p.frames_in_flight + 1) * sum(map(_choices, p.steps))
+            for p in self.pipelines
         )
         if executions > EXECUTIONS_MAX:
             raise SpecError(
@@ -358,6 +410,7 @@ class FleetSpec:
                 f"expected at most {EXECUTIONS_MAX}",
                 "pipelines",
             )
+        _check_pools(self.pipelines)
 
     def model(self, model_id: str) -> ModelSpec:
         """Return a model by its id."""
@@ -386,11 +439,68 @@ class FleetSpec:
     def instances(self) -> dict[InstanceId, tuple[ModelId, str]]:
         """Return instance id -> (model, lane), in order of first use."""
         return {
-            instance_id(step.model, step.lane_of(channel)): (step.model, step.lane_of(channel))
+            instance_id(step.model, lane): (step.model, lane)
             for _, channel, step in self.channel_steps()
+            for lane in step.lanes_of(channel)
         }
 
     def unused_models(self) -> tuple[ModelId, ...]:
         """Return the models that no step uses, as declared."""
         used = {step.model for pipeline in self.pipelines for step in pipeline.steps}
         return tuple(model.id for model in self.models if model.id not in used)
+
+
+def _choices(step: StepSpec) -> int:
+    """Return how many lanes one execution of a step may take."""
+    pool = step.lane
+    return pool.size if isinstance(pool, LanePool) and pool.assign is Assign.ANY else 1
+
+
+def _check_pools(pipelines: Sequence[PipelineSpec]) -> None:
+    """Check that a pool has one size, and that nothing else has its name or that of a lane of it.
+
+    Lanes, locks and pools are one namespace. A lane that is written out and a lane of a pool would
+    be one lane by accident only, and so would a lock.
+    """
+    pools: dict[str, LanePool] = {}
+    for pipeline in pipelines:
+        for step in pipeline.steps:
+            if isinstance(step.lane, LanePool):
+                first = pools.setdefault(step.lane.name, step.lane)
+                if first.size != step.lane.size:
+                    raise SpecError(
+                        f"found {step.lane.size}, but pool {first.name!r} has size {first.size} "
+                        "elsewhere",
+                        f"pipelines.{pipeline.id}.steps.{step.id}.lane.size",
+                    )
+    if not pools:
+        return
+    lanes = sum(pool.size for pool in pools.values())
+    if lanes > COUNT_MAX:
+        raise SpecError(f"pools have {lanes} lanes, expected at most {COUNT_MAX}", "pipelines")
+    owners = {lane: pool.name for pool in pools.values() for lane in pool.lanes}
+    for name in pools:
+        if name in owners:
+            raise SpecError(
+                f"pool {name!r} has the name of a lane of pool {owners[name]!r}", "pipelines"
+            )
+    owners |= {name: name for name in pools}
+    for pipeline in pipelines:
+        for step in pipeline.steps:
+            _check_beside_pools(pipeline, step, owners)
+
+
+def _check_beside_pools(pipeline: PipelineSpec, step: StepSpec, owners: Mapping[str, str]) -> None:
+    """Check a step's lane and locks against the names of pools and of their lanes."""
+    names = [(f"locks[{index}]", lock) for index, lock in enumerate(step.locks)]
+    if not isinstance(step.lane, LanePool):
+        names.insert(0, ("lane", step.lane))
+    for key, template in names:
+        channels = range(pipeline.channels if CHANNEL_PLACEHOLDER in template else 1)
+        for channel in channels:
+            name = template.replace(CHANNEL_PLACEHOLDER, str(channel))
+            if name in owners:
+                raise SpecError(
+                    f"{name!r} belongs to pool {owners[name]!r}: give the {key[:4]} another name",
+                    f"pipelines.{pipeline.id}.steps.{step.id}.{key}",
+                )

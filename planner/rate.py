@@ -12,12 +12,13 @@ Rates of a long run: its beginning and its end cost more. And bounds, not promis
 several locks may keep them further apart. How long a single frame takes is `makespan`'s matter.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import NamedTuple
 
 from planner.errors import UsageError
+from planner.lanes import LanePool
 from planner.makespan import StepTimes
 from planner.schedule import Channel, Schedule
 
@@ -161,19 +162,32 @@ def channel_period(channel: Channel, times: StepTimes) -> Fraction:
     return cycle_ratio(n + 1, edges)
 
 
-def lock_loads(schedule: Schedule, times: StepTimes) -> dict[str, dict[str, int]]:
+def lock_loads(schedule: Schedule, times: StepTimes) -> dict[str, dict[str, Fraction]]:
     """Return for each lock how long each pipeline holds it in one frame of all its channels.
 
-    Locks in order of first use; lanes are locks.
+    Locks in order of first use; lanes are locks. A pool stands beside them by its name, with what
+    each of its lanes would carry if they shared its executions evenly.
     """
-    loads: dict[str, dict[str, int]] = {}
+    loads: dict[str, dict[str, Fraction]] = {}
     for channel in schedule.channels:
         pipeline = channel.pipeline
-        for step, locks in zip(pipeline.steps, channel.locks, strict=True):
-            for lock in sorted(locks, key=lambda name: (name != step.lane_of(channel.index), name)):
+        for index, step in enumerate(pipeline.steps):
+            for lock, share in _held(channel, index):
                 own = loads.setdefault(lock, {})
-                own[pipeline.id] = own.get(pipeline.id, 0) + times[pipeline.id, step.id]
+                load = share * times[pipeline.id, step.id]
+                own[pipeline.id] = own.get(pipeline.id, Fraction(0)) + load
     return loads
+
+
+def _held(channel: Channel, index: int) -> Iterator[tuple[str, Fraction]]:
+    """Yield what a step holds whatever lane it takes, lanes first, and its share of its pool."""
+    step, choices = channel.pipeline.steps[index], channel.choices[index]
+    lanes = step.lanes_of(channel.index)
+    held = frozenset.intersection(*(choice.locks for choice in choices))
+    for lock in sorted(held, key=lambda name: (name not in lanes, name)):
+        yield lock, Fraction(1)
+    if isinstance(step.lane, LanePool):
+        yield step.lane.name, Fraction(1, step.lane.size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,16 +236,16 @@ def round_bound(
     >>> round_bound(Schedule.of_fleet(spec), times)  # 16 for 2 frames, but lane `a` is held for 12
     RoundBound(period=Fraction(12, 1), limited_by='lock a')
     """
-    loads: dict[str, int] = {}
+    loads: dict[str, Fraction] = {}
     found: list[tuple[Fraction, str]] = []
     for channel, period in _periods(schedule.channels, times):
         n = 1 if frames is None else frames[channel.name]
         found.append((n * period, f"channel {channel.name}"))
-        for step, locks in zip(channel.pipeline.steps, channel.locks, strict=True):
-            for lock in locks:
-                own = n * times[channel.pipeline.id, step.id]
-                loads[lock] = loads.get(lock, 0) + own
-    found += [(Fraction(load), f"lock {lock}") for lock, load in sorted(loads.items())]
+        for index, step in enumerate(channel.pipeline.steps):
+            for lock, share in _held(channel, index):
+                own = n * share * times[channel.pipeline.id, step.id]
+                loads[lock] = loads.get(lock, Fraction(0)) + own
+    found += [(load, f"lock {lock}") for lock, load in sorted(loads.items())]
     period, limited_by = max(found, key=lambda item: item[0])
     return RoundBound(period, limited_by if period else "")
 
@@ -324,7 +338,7 @@ def pipeline_rates(
             name: _most(
                 periods[name],
                 [
-                    (lock, sum(own.get(other, 0) for other in free), left[lock])
+                    (lock, sum((own.get(p, Fraction(0)) for p in free), Fraction(0)), left[lock])
                     for lock, own in loads.items()
                     if name in own
                 ],
@@ -343,7 +357,7 @@ def pipeline_rates(
 
 
 def _most(
-    period: tuple[Fraction, str], locks: Iterable[tuple[str, int, Fraction]]
+    period: tuple[Fraction, str], locks: Iterable[tuple[str, Fraction, Fraction]]
 ) -> tuple[Fraction | None, str]:
     """Return the highest rate that a channel's period and (lock, load, share left) allow."""
     limits = [(1 / period[0], period[1])] if period[0] else []

@@ -13,6 +13,10 @@
 Two executions may overlap iff no path joins them and they hold no lock in common. What that means
 for instances is `conflict`'s matter; offsets, sizes and times belong elsewhere.
 
+A step that takes any lane of a pool has a choice for each lane: the instance and the locks it then
+has. Two executions may overlap iff some choices of theirs hold no lock in common. One execution
+takes one lane at a time, so it never overlaps itself.
+
 All channels of a pipeline have one shape, so the closure is computed once for each pipeline, as
 int bit masks over its steps, one row of masks for each distance in frames. Precedences and locks
 that planning adds fit the same form: they may differ between channels and reach over frames.
@@ -20,21 +24,14 @@ that planning adds fit the same form: they may differ between channels and reach
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from itertools import product
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from planner.errors import SpecError, UsageError
-from planner.fleet import (
-    CHANNEL_PLACEHOLDER,
-    FleetSpec,
-    PipelineSpec,
-    StepSpec,
-    channel_name,
-    instance_id,
-)
+from planner.fleet import FleetSpec, PipelineSpec, StepSpec, channel_name, instance_id
 from planner.model import InstanceId
 
 if TYPE_CHECKING:
@@ -44,6 +41,7 @@ __all__ = [
     "Boundary",
     "Channel",
     "ChannelOrder",
+    "Choice",
     "Execution",
     "OrderEdge",
     "Schedule",
@@ -145,6 +143,21 @@ class ChannelOrder:
         )
 
 
+class Choice(NamedTuple):
+    """One way to execute a step: on one of the lanes that it may take.
+
+    Attributes
+    ----------
+    instance : int
+        Index in `Schedule.instances` of the instance that executes then.
+    locks : frozenset of str
+        Locks that it holds then: the lane, the step's locks, and what planning added.
+    """
+
+    instance: int
+    locks: frozenset[str]
+
+
 @dataclass(frozen=True, slots=True)
 class Channel:
     """One channel of a pipeline: its order, and what each step uses there.
@@ -155,17 +168,14 @@ class Channel:
     index : int
         Channel, counted from 0.
     order : ChannelOrder
-    instances : tuple of int
-        Index in `Schedule.instances` of the instance that each step executes.
-    locks : tuple of frozenset of str
-        Locks that each step holds: its lane, its locks, and what planning added.
+    choices : tuple of tuple of Choice
+        The ways to execute each step: one, or one for each lane of its pool, in the pool's order.
     """
 
     pipeline: PipelineSpec
     index: int
     order: ChannelOrder
-    instances: tuple[int, ...]
-    locks: tuple[frozenset[str], ...]
+    choices: tuple[tuple[Choice, ...], ...]
 
     @property
     def name(self) -> str:
@@ -258,36 +268,33 @@ class Schedule:
         for pipeline in spec.pipelines:
             starts[pipeline.id] = len(channels)
             shape = _order_of(pipeline, everywhere[pipeline.id])
-            templated = any(_is_templated(step) for step in pipeline.steps)
+            varies = any(step.varies for step in pipeline.steps)
             for channel in range(pipeline.channels):
-                if channel == 0 or templated:
-                    ids = [instance_id(s.model, s.lane_of(channel)) for s in pipeline.steps]
-                    instances = tuple(index_of.setdefault(i, len(index_of)) for i in ids)
-                    locks = tuple(
-                        step.locks_of(channel) | extra_locks.get(i, frozenset())
-                        for step, i in zip(pipeline.steps, ids, strict=True)
+                if channel == 0 or varies:
+                    choices = tuple(
+                        tuple(_choices(step, channel, index_of, extra_locks))
+                        for step in pipeline.steps
                     )
                 here = somewhere.get((pipeline.id, channel))
                 own = _order_of(pipeline, everywhere[pipeline.id] + here) if here else shape
-                channels.append(Channel(pipeline, channel, own, instances, locks))
+                channels.append(Channel(pipeline, channel, own, choices))
         return cls(spec, tuple(index_of), tuple(channels), starts)
 
     def executions(self) -> Iterator[Execution]:
         """Yield the executions of d + 1 frames of every channel: channels, frames, then steps."""
         for channel in self.channels:
             for frame in range(channel.order.frames_in_flight + 1):
-                for step in range(len(channel.instances)):
+                for step in range(len(channel.choices)):
                     yield channel.execution(step, frame)
 
-    def instance_of(self, execution: Execution) -> InstanceId:
-        """Return the instance that serves an execution."""
-        channel, step = self._locate(execution)
-        return self.instances[channel.instances[step]]
+    def instances_of(self, execution: Execution) -> tuple[InstanceId, ...]:
+        """Return the instances that may serve an execution: one, or one for each lane of a pool."""
+        return tuple(self.instances[choice.instance] for choice in self.choices_of(execution))
 
-    def locks_of(self, execution: Execution) -> frozenset[str]:
-        """Return the locks that an execution holds."""
+    def choices_of(self, execution: Execution) -> tuple[Choice, ...]:
+        """Return the ways to run an execution, each with the locks that it holds then."""
         channel, step = self._locate(execution)
-        return channel.locks[step]
+        return channel.choices[step]
 
     def precedes(self, first: Execution, second: Execution) -> bool:
         """Return whether `first` has always ended before `second` starts."""
@@ -306,7 +313,8 @@ class Schedule:
         UsageError
             The fleet has no such execution. Caused by the caller.
         """
-        if not self.locks_of(first).isdisjoint(self.locks_of(second)):
+        choices = product(self.choices_of(first), self.choices_of(second))
+        if first == second or not any(a.locks.isdisjoint(b.locks) for a, b in choices):
             return False
         return not (self.precedes(first, second) or self.precedes(second, first))
 
@@ -314,9 +322,10 @@ class Schedule:
         """Return the serial-execution schedule as a graph to draw and to analyse.
 
         Nodes are the executions of d + 1 frames of every channel and a `Boundary` between the
-        first and the last of these frames. Executions carry `instance`, `model`, `lane`, `locks`
-        (sorted) and `time_ns` (None where unknown); edges carry `kind`: ``after``, ``added`` or
-        ``frame``. A path joins two nodes iff the first precedes the second.
+        first and the last of these frames. Executions carry `instances`, `lanes` and `locks` (a
+        sorted tuple), one of each for every lane that they may take, `model` and `time_ns` (None
+        where unknown); edges carry `kind`: ``after``, ``added`` or ``frame``. A path joins two
+        nodes iff the first precedes the second.
 
         Examples
         --------
@@ -334,12 +343,13 @@ class Schedule:
         for execution in self.executions():
             channel, index = self._locate(execution)
             step = channel.pipeline.steps[index]
+            choices = channel.choices[index]
             graph.add_node(
                 execution,
-                instance=self.instances[channel.instances[index]],
+                instances=tuple(self.instances[choice.instance] for choice in choices),
                 model=step.model,
-                lane=step.lane_of(channel.index),
-                locks=tuple(sorted(channel.locks[index])),
+                lanes=step.lanes_of(channel.index),
+                locks=tuple(tuple(sorted(choice.locks)) for choice in choices),
                 time_ns=step.time_ns,
             )
         for channel in self.channels:
@@ -366,7 +376,8 @@ def order_between(
 ) -> tuple[OrderEdge, ...]:
     """Return the precedences that make one instance precede another in every channel of both.
 
-    Every step that `first` serves then precedes every step that `second` serves `lag` frames on.
+    Every step that `first` serves then precedes every step that `second` serves `lag` frames on. A
+    step that takes any lane of a pool is served by each of its instances.
 
     Raises
     ------
@@ -382,13 +393,13 @@ def order_between(
         for source, target in product(sources, targets):
             if source.id == target.id and lag == 0:
                 continue
-            if _is_templated(source) or _is_templated(target):
+            if source.varies or target.varies:
                 channels: Iterable[int | None] = range(pipeline.channels)
             else:
                 channels = (None,)
             for channel in channels:
-                lanes = source.lane_of(channel or 0), target.lane_of(channel or 0)
-                if lanes == (lane, other_lane):
+                here = source.lanes_of(channel or 0), target.lanes_of(channel or 0)
+                if lane in here[0] and other_lane in here[1]:
                     edges.append(OrderEdge(pipeline.id, source.id, target.id, lag, channel))
     if not edges:
         raise SpecError(
@@ -398,8 +409,17 @@ def order_between(
     return tuple(edges)
 
 
-def _is_templated(step: StepSpec) -> bool:
-    return any(CHANNEL_PLACEHOLDER in name for name in (step.lane, *step.locks))
+def _choices(
+    step: StepSpec,
+    channel: int,
+    index_of: dict[InstanceId, int],
+    extra_locks: Mapping[InstanceId, frozenset[str]],
+) -> Iterator[Choice]:
+    """Yield the ways to execute a step in a channel; new instances get the next index."""
+    for lane in step.lanes_of(channel):
+        instance = instance_id(step.model, lane)
+        locks = step.locks_on(lane, channel) | extra_locks.get(instance, frozenset())
+        yield Choice(index_of.setdefault(instance, len(index_of)), locks)
 
 
 def _check_edge(spec: FleetSpec, edge: OrderEdge, path: str) -> None:

@@ -5,15 +5,19 @@ locks are names with the channel filled in. Nothing of the guard and nothing of 
 used.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
+from itertools import product
 from typing import NamedTuple
 
 from planner.fleet import FleetSpec, ModelSpec, PipelineSpec, StepSpec
+from planner.lanes import Assign, LanePool
 from planner.model import InstanceId, ModelId
 from planner.plan import AddedKind, AddedOrder
 
-__all__ = ["Definition", "Execution", "fleet_of", "instance_of", "step"]
+__all__ = ["Definition", "Execution", "fleet_of", "instance_of", "lanes_taken", "step"]
 
 
 class Execution(NamedTuple):
@@ -71,41 +75,80 @@ class Definition:
             )
 
     def _is_added(self, pipeline: PipelineSpec, execution: Execution, after: str) -> bool:
-        first = instance_of(pipeline.step(execution.step), execution.channel)
-        second = instance_of(pipeline.step(after), execution.channel)
+        first = self.uses(execution)
+        second = self.uses(execution._replace(step=after))
         return any(
-            row.kind is AddedKind.ORDER and (row.first, row.second) == (first, second)
+            row.kind is AddedKind.ORDER and row.first in first and row.second in second
             for row in self.added
         )
 
+    def uses(self, execution: Execution) -> dict[InstanceId, frozenset[str]]:
+        """Instances that may serve an execution, with the names of the locks that it then holds.
+
+        Added exclusions are locks of their own. A step on a pool has one instance for each lane.
+        """
+        pipeline = self.fleet.pipeline(execution.pipeline)
+        spec = pipeline.step(execution.step)
+        uses = {}
+        for lane in lanes_taken(spec, execution.channel, pipeline.channels):
+            mine = InstanceId(f"{spec.model}@{lane}")
+            names = {name.replace("{channel}", str(execution.channel)) for name in spec.locks}
+            for position, row in enumerate(self.added):
+                if row.kind is AddedKind.EXCLUSIVE and mine in (row.first, row.second):
+                    names.add(f"@{position}")
+            uses[mine] = frozenset({lane, *names})
+        return uses
+
     def locks(self, execution: Execution) -> frozenset[str]:
-        """Names of the locks that an execution holds; added exclusions are locks of their own."""
-        spec = self.fleet.pipeline(execution.pipeline).step(execution.step)
-        names = {
-            name.replace("{channel}", str(execution.channel)) for name in (spec.lane, *spec.locks)
-        }
-        mine = instance_of(spec, execution.channel)
-        for position, row in enumerate(self.added):
-            if row.kind is AddedKind.EXCLUSIVE and mine in (row.first, row.second):
-                names.add(f"@{position}")
-        return frozenset(names)
+        """Names of all locks that an execution may hold, whichever lane it takes."""
+        return frozenset().union(*self.uses(execution).values())
 
     def must_be_apart(self, first: Execution, second: Execution) -> bool:
-        """Whether a path joins the two or they hold a lock in common."""
+        """Whether a path joins the two, or they hold a lock in common whatever lanes they take."""
         return (
             self.precedes(first, second)
             or self.precedes(second, first)
-            or bool(self.locks(first) & self.locks(second))
+            or all(
+                mine & other
+                for mine, other in product(self.uses(first).values(), self.uses(second).values())
+            )
+        )
+
+    def may_share_time(
+        self, first: Execution, one: InstanceId, second: Execution, other: InstanceId
+    ) -> bool:
+        """Whether `first` as served by `one` may run beside `second` as served by `other`."""
+        return (
+            first != second
+            and not self.precedes(first, second)
+            and not self.precedes(second, first)
+            and not self.uses(first)[one] & self.uses(second)[other]
         )
 
 
+def lanes_taken(spec: StepSpec, channel: int, channels: int) -> list[str]:
+    """Name the lanes that a step may take in one of `channels` channels, in order."""
+    if isinstance(spec.lane, str):
+        return [spec.lane.replace("{channel}", str(channel))]
+    lanes = [f"{spec.lane.name}[{k}]" for k in range(spec.lane.size)]
+    if spec.lane.assign is Assign.ANY:
+        return lanes
+    return [lanes[math.floor(Fraction(channel * spec.lane.size, channels))]]
+
+
 def instance_of(spec: StepSpec, channel: int) -> InstanceId:
-    """Name the instance that a step executes in a channel."""
-    return InstanceId(f"{spec.model}@{spec.lane.replace('{channel}', str(channel))}")
+    """Name the instance that a step of one plain lane executes in a channel."""
+    (lane,) = lanes_taken(spec, channel, 1)
+    return InstanceId(f"{spec.model}@{lane}")
 
 
 def step(
-    name: str, lane: str, *, after: Sequence[str] = (), locks: Sequence[str] = (), model: str = ""
+    name: str,
+    lane: str | LanePool,
+    *,
+    after: Sequence[str] = (),
+    locks: Sequence[str] = (),
+    model: str = "",
 ) -> StepSpec:
     """Return a step; its model has its name unless another is given."""
     return StepSpec(name, ModelId(model or name), lane, tuple(after), tuple(locks))

@@ -1,10 +1,11 @@
 """Slow, plain truth about a plan: unroll all frames, walk all paths, compare all pairs of bytes."""
 
 from collections.abc import Iterable
-from itertools import combinations
+from itertools import combinations, product
 
 from planner.fleet import FleetSpec
 from planner.plan import AddedKind, AddedOrder, Plan
+from tests.oracles_guard import lanes_taken
 
 __all__ = ["conflicting_pairs", "has_cycle", "orders_something", "overlapping_pairs"]
 
@@ -14,10 +15,12 @@ Node = tuple[str, int, int, str]
 
 def _unroll(
     fleet: FleetSpec, added: Iterable[AddedOrder]
-) -> tuple[dict[Node, str], dict[Node, set[str]], dict[Node, set[Node]]]:
-    """Return instance, locks and later executions of every execution of d + 1 frames."""
-    instances: dict[Node, str] = {}
-    locks: dict[Node, set[str]] = {}
+) -> tuple[dict[Node, dict[str, set[str]]], dict[Node, set[Node]]]:
+    """Return instances with their locks, and later executions, of every execution of d + 1 frames.
+
+    An execution has an instance for each lane that it may take.
+    """
+    uses: dict[Node, dict[str, set[str]]] = {}
     later: dict[Node, set[Node]] = {}
     for pipeline in fleet.pipelines:
         d = pipeline.frames_in_flight
@@ -25,11 +28,11 @@ def _unroll(
             for frame in range(d + 1):
                 for step in pipeline.steps:
                     node = (pipeline.id, channel, frame, step.id)
-                    lane, *others = (
-                        name.replace("{channel}", str(channel)) for name in (step.lane, *step.locks)
-                    )
-                    instances[node] = f"{step.model}@{lane}"
-                    locks[node] = {lane, *others}
+                    others = {name.replace("{channel}", str(channel)) for name in step.locks}
+                    uses[node] = {
+                        f"{step.model}@{lane}": {lane, *others}
+                        for lane in lanes_taken(step, channel, pipeline.channels)
+                    }
                     later[node] = set()
             for frame in range(d + 1):
                 for step in pipeline.steps:
@@ -40,16 +43,17 @@ def _unroll(
                         for other in pipeline.steps:
                             later[node].add((pipeline.id, channel, frame + d, other.id))
     for index, constraint in enumerate(added):
-        for a in instances:
+        for a in uses:
             if constraint.kind is AddedKind.EXCLUSIVE:
-                if instances[a] in (constraint.first, constraint.second):
-                    locks[a].add(f"exclusive {index}")
+                for instance, locks in uses[a].items():
+                    if instance in (constraint.first, constraint.second):
+                        locks.add(f"exclusive {index}")
                 continue
-            for b in instances:
-                pair = (instances[a], instances[b])
-                if a[:3] == b[:3] and pair == (constraint.first, constraint.second):
+            for b in uses:
+                meant = constraint.first in uses[a] and constraint.second in uses[b]
+                if a[:3] == b[:3] and meant:
                     later[a].add(b)
-    return instances, locks, later
+    return uses, later
 
 
 def _walk(later: dict[Node, set[Node]], start: Node) -> set[Node]:
@@ -65,15 +69,15 @@ def _walk(later: dict[Node, set[Node]], start: Node) -> set[Node]:
 
 def has_cycle(fleet: FleetSpec, added: Iterable[AddedOrder]) -> bool:
     """Whether some execution would have to precede itself."""
-    _, _, later = _unroll(fleet, added)
+    _, later = _unroll(fleet, added)
     return any(node in _walk(later, node) for node in later)
 
 
 def orders_something(fleet: FleetSpec, constraint: AddedOrder) -> bool:
     """Whether some channel runs both instances of an added order."""
-    instances, _, _ = _unroll(fleet, ())
+    uses, _ = _unroll(fleet, ())
     channels = [
-        {node[:2] for node in instances if instances[node] == name}
+        {node[:2] for node in uses if name in uses[node]}
         for name in (constraint.first, constraint.second)
     ]
     return bool(channels[0] & channels[1])
@@ -81,15 +85,14 @@ def orders_something(fleet: FleetSpec, constraint: AddedOrder) -> bool:
 
 def conflicting_pairs(fleet: FleetSpec, added: Iterable[AddedOrder] = ()) -> set[frozenset[str]]:
     """Pairs of different instances some of whose executions may overlap."""
-    instances, locks, later = _unroll(fleet, added)
+    uses, later = _unroll(fleet, added)
     reached = {node: _walk(later, node) for node in later}
     return {
-        frozenset((instances[a], instances[b]))
-        for a, b in combinations(instances, 2)
-        if instances[a] != instances[b]
-        and b not in reached[a]
-        and a not in reached[b]
-        and not locks[a] & locks[b]
+        frozenset((one, other))
+        for a, b in combinations(uses, 2)
+        if b not in reached[a] and a not in reached[b]
+        for one, other in product(uses[a], uses[b])
+        if one != other and not uses[a][one] & uses[b][other]
     }
 
 

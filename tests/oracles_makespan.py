@@ -13,14 +13,14 @@ def one_frame(schedule: Schedule) -> list[Execution]:
 
 
 def least_makespan(schedule: Schedule, times: Mapping[tuple[str, str], int]) -> int:
-    """Return the least makespan of one frame of every channel; at most 6 executions."""
+    """Return the least makespan of one frame of every channel; at most 6 executions, no pools."""
     executions = one_frame(schedule)
     assert len(executions) <= 6, "every sequence is tried"
     apart = {
         (first, second)
         for first in executions
         for second in executions
-        if schedule.precedes(first, second) or schedule.locks_of(first) & schedule.locks_of(second)
+        if schedule.precedes(first, second) or _exclude(schedule, first, second)
     }
     wrong = {(a, b) for a in executions for b in executions if schedule.precedes(b, a)}
     best = sum(times[e.pipeline, e.step] for e in executions)
@@ -34,3 +34,8 @@ def least_makespan(schedule: Schedule, times: Mapping[tuple[str, str], int]) -> 
         else:
             best = min(best, max(ends.values()))
     return best
+
+
+def _exclude(schedule: Schedule, first: Execution, second: Execution) -> bool:
+    (one,), (other,) = schedule.choices_of(first), schedule.choices_of(second)
+    return not one.locks.isdisjoint(other.locks)

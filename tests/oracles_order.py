@@ -2,7 +2,8 @@
 
 The rules are played as docs/design.md section 2 states them, on start and end events: a step starts
 when everything before it is over and nobody holds one of its locks; it may run several times, or be
-skipped; frame t + d starts when frame t has ended. Nothing is taken from the rooms under test.
+skipped; frame t + d starts when frame t has ended. A step on a pool starts on any of its lanes, on
+another one when it runs again. Nothing is taken from the rooms under test.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -10,8 +11,9 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import TypeVar
 
-from planner.fleet import FleetSpec, instance_id
+from planner.fleet import FleetSpec
 from planner.problem import Problem
+from tests.oracles_guard import lanes_taken
 
 __all__ = ["Play", "play", "unordered_problem"]
 
@@ -27,13 +29,18 @@ class Play:
     """What was seen over all interleavings, and what was found before each execution by walking."""
 
     keys: tuple[Key, ...]
-    instances: dict[Key, str]
-    overlaps: frozenset[frozenset[Key]]
+    instances: dict[Key, tuple[str, ...]]
+    served: frozenset[frozenset[tuple[Key, str]]]
     before: dict[Key, frozenset[Key]]
+
+    @property
+    def overlaps(self) -> set[frozenset[Key]]:
+        """Pairs of executions that were seen running at the same time."""
+        return {frozenset(key for key, _ in pair) for pair in self.served}
 
     def conflicts(self) -> set[frozenset[str]]:
         """Return the pairs of different instances that were seen running at the same time."""
-        pairs = (frozenset(self.instances[key] for key in pair) for pair in self.overlaps)
+        pairs = (frozenset(instance for _, instance in pair) for pair in self.served)
         return {pair for pair in pairs if len(pair) == 2}
 
 
@@ -46,8 +53,7 @@ def play(
 ) -> Play:
     """Play every interleaving of d + 1 frames and `frames_more`; 14 executions are plenty."""
     keys: list[Key] = []
-    instances: dict[Key, str] = {}
-    locks: dict[Key, set[str]] = {}
+    ways: list[tuple[Key, str, set[str]]] = []
     direct: dict[Key, set[Key]] = {}
     gates: dict[Key, set[Key]] = {}
     for pipeline in spec.pipelines:
@@ -56,14 +62,12 @@ def play(
             for frame in range(d + 1 + frames_more):
                 for step in pipeline.steps:
                     key = (pipeline.id, channel, step.id, frame)
-                    lane = step.lane.replace("{channel}", str(channel))
-                    instance = instance_id(step.model, lane)
                     keys.append(key)
-                    instances[key] = instance
-                    locks[key] = {lane} | {
-                        name.replace("{channel}", str(channel)) for name in step.locks
-                    }
-                    locks[key] |= {f"exclusive {pair}" for pair in exclusive if instance in pair}
+                    for lane in lanes_taken(step, channel, pipeline.channels):
+                        instance = f"{step.model}@{lane}"
+                        held = {name.replace("{channel}", str(channel)) for name in step.locks}
+                        held |= {f"exclusive {pair}" for pair in exclusive if instance in pair}
+                        ways.append((key, instance, {lane, *held}))
                     direct[key] = {(pipeline.id, channel, name, frame) for name in step.after}
                     for name, first, second, lag, where in order:
                         if (name, second) == (pipeline.id, step.id) and where in (None, channel):
@@ -77,7 +81,8 @@ def play(
     # Executions of frames before the first are over.
     direct = {key: (direct[key] | gates[key]) & set(keys) for key in keys}
     before = {key: _walk(direct, key) for key in keys}
-    return Play(tuple(keys), instances, _explore(keys, locks, before, gates), before)
+    instances = {key: tuple(name for k, name, _ in ways if k == key) for key in keys}
+    return Play(tuple(keys), instances, _explore(keys, ways, before, gates), before)
 
 
 def _walk(direct: Mapping[T, Collection[T]], key: T) -> frozenset[T]:
@@ -93,28 +98,35 @@ def _walk(direct: Mapping[T, Collection[T]], key: T) -> frozenset[T]:
 
 def _explore(
     keys: list[Key],
-    locks: dict[Key, set[str]],
+    ways: list[tuple[Key, str, set[str]]],
     before: dict[Key, frozenset[Key]],
     gates: dict[Key, set[Key]],
-) -> frozenset[frozenset[Key]]:
+) -> frozenset[frozenset[tuple[Key, str]]]:
     bit = {key: 1 << position for position, key in enumerate(keys)}
-    needs = [sum(bit[other] for other in before[key]) for key in keys]
-    opens = [sum(bit[other] for other in gates[key]) for key in keys]
-    excludes = [sum(bit[other] for other in keys if locks[key] & locks[other]) for key in keys]
-    together = [0] * len(keys)
+    mine = [bit[key] for key, _, _ in ways]
+    needs = [sum(bit[other] for other in before[key]) for key, _, _ in ways]
+    opens = [sum(bit[other] for other in gates[key]) for key, _, _ in ways]
+    excludes = [
+        sum(1 << j for j, (other, _, taken) in enumerate(ways) if held & taken or other == key)
+        for key, _, held in ways
+    ]
+    together = [0] * len(ways)
     seen = {(0, 0)}
     todo = [(0, 0)]
     while todo:
         over, running = todo.pop()
         moves = []
-        for position in range(len(keys)):
+        for position in range(len(ways)):
             me = 1 << position
             if running & me:
                 together[position] |= running
                 moves.append((over, running ^ me))  # ends, and may run again
-                moves.append((over | me, running ^ me))  # ends for good
-            elif not over & me and not opens[position] & ~over:
-                moves.append((over | me, running))  # is skipped
+                moves.append((over | mine[position], running ^ me))  # ends for good
+            elif not over & mine[position] and not opens[position] & ~over:
+                if not any(
+                    running >> j & 1 and mine[j] == mine[position] for j in range(len(ways))
+                ):
+                    moves.append((over | mine[position], running))  # is skipped
                 if not needs[position] & ~over and not excludes[position] & running:
                     moves.append((over, running | me))  # starts
         for state in moves:
@@ -122,8 +134,8 @@ def _explore(
                 seen.add(state)
                 todo.append(state)
     return frozenset(
-        frozenset((keys[i], keys[j]))
-        for i in range(len(keys))
+        frozenset((ways[i][:2], ways[j][:2]))
+        for i in range(len(ways))
         for j in range(i)
         if together[i] >> j & 1
     )

@@ -11,12 +11,14 @@ def simulated_time(schedule: Schedule, times: Mapping[tuple[str, str], int], n_f
     """Return when the last of `n_frames` frames of every channel ends, as the guard grants calls.
 
     All steps of a frame are called when it opens; it opens when the frame d before it has ended.
-    A call whose predecessors are over runs when no earlier such call wants one of its locks.
+    A call whose predecessors are over runs when no earlier such call wants one of its locks; on a
+    pool, as the first of its choices of which that is true.
     """
     waiting: list[tuple[int, int, int, int]] = []  # (call, channel, frame, step), oldest first
     left: dict[tuple[int, int], int] = {}
     over: set[tuple[int, int, int]] = set()
     running: dict[tuple[int, int, int], int] = {}
+    held: dict[tuple[int, int, int], frozenset[str]] = {}
     now = calls = 0
 
     def open_frame(channel: int, frame: int) -> None:
@@ -39,19 +41,21 @@ def simulated_time(schedule: Schedule, times: Mapping[tuple[str, str], int], n_f
         for frame in range(channel.order.frames_in_flight):
             open_frame(index, frame)
     while waiting or running:
-        taken = {
-            lock for index, _, step in running for lock in schedule.channels[index].locks[step]
-        }
+        taken = set().union(*(held[execution] for execution in running))
         for call in list(waiting):
             _, index, frame, step = call
             if not may_run(index, frame, step):
                 continue
             channel = schedule.channels[index]
-            if taken.isdisjoint(channel.locks[step]):
+            choices = channel.choices[step]
+            free = [choice for choice in choices if taken.isdisjoint(choice.locks)]
+            wanted = frozenset().union(*(choice.locks for choice in choices))
+            if free:
+                wanted = held[index, frame, step] = free[0].locks
                 step_id = channel.pipeline.steps[step].id
                 running[index, frame, step] = now + times[channel.pipeline.id, step_id]
                 waiting.remove(call)
-            taken |= channel.locks[step]
+            taken |= wanted
         now = min(running.values())
         for execution in [key for key, end in running.items() if end == now]:
             del running[execution]

@@ -45,7 +45,7 @@ def cell_of(spec: StepSpec, channel: int) -> str:
     """Name the memory of a step: planned so that only lanes, locks and order keep sharers apart."""
     if spec.id in ("embed", "match"):
         return f"private-{channel}"
-    return "ocr" if spec.id == "caption" else spec.lane
+    return "ocr" if spec.id == "caption" else spec.lane_of(channel)
 
 
 class Memory(Protocol):

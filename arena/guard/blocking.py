@@ -189,7 +189,7 @@ class BlockingMachine:
             for waiter in self._waiters.pop(record, ()):
                 waiter.release()
             if isinstance(record, CallRecord) and record in self._jobs:
-                self._queues[record.rule.lane].put((record, self._jobs.pop(record)))
+                self._queues[record.choice.lane].put((record, self._jobs.pop(record)))
         if self._machine.closed and not self._machine.is_running():
             for waiter in self._waiters.pop(self, ()):
                 waiter.release()

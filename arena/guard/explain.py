@@ -36,9 +36,9 @@ def waits_for(record: CallRecord | FrameRecord) -> str:
             return f"its calls to end: {listing(map(call_text, record.calls))}"
         return " and ".join(_before_start(record))
     if record.state is CallState.BLOCKED:
-        before = (c for c in record.frame.calls if record.rule.before_mask >> c.index & 1)
-        return f"earlier calls on its predecessors: {listing(map(call_text, before))}"
-    return f"all of its locks at once: {listing(_before_grant(record))}"
+        return f"earlier calls on {_before_clear(record)}"
+    where = ", on any lane of its pool" if record.rule.is_pooled else ""
+    return f"all of its locks at once{where}: {listing(_before_grant(record))}"
 
 
 def closed_text(frame: FrameRecord, index: int) -> str:
@@ -61,6 +61,16 @@ def _before_start(frame: FrameRecord) -> Iterator[str]:
     count = ahead.index(frame) if frame in channel.waiting else len(ahead)
     if count:
         yield f"{count} that came first to start"
+
+
+def _before_clear(call: CallRecord) -> str:
+    """Say which calls block a call: on its predecessors, else earlier runs of its own step."""
+    calls = call.frame.calls
+    before = [other for other in calls if call.rule.before_mask >> other.index & 1]
+    if before:
+        return f"its predecessors: {listing(map(call_text, before))}"
+    same = [c for c in calls if c.index == call.index and c.sequence < call.sequence]
+    return f"its own step, which takes one lane at a time: {listing(map(call_text, same))}"
 
 
 def _before_grant(call: CallRecord) -> Iterator[str]:

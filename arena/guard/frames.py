@@ -9,11 +9,12 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Final, Self
 
+from arena.errors import GuardError
 from arena.guard.blocking import BlockingMachine, ForkedMachine
 from arena.guard.holders import Holder, Holders
 from arena.guard.moves import CallState, FrameState
 from arena.guard.records import CallRecord, FrameRecord
-from arena.guard.rules import ChannelRules, channel_rules
+from arena.guard.rules import ChannelRules, Choice, channel_rules
 from arena.guard.watched import Watched, Watcher
 from planner.fleet import FleetSpec
 from planner.model import InstanceId
@@ -319,18 +320,28 @@ class Call:
 
     @property
     def instance(self) -> InstanceId:
-        """The instance that executes: ``model@lane``."""
-        return self._record.rule.instance
+        """The instance that executes: ``model@lane``. Of a pool, known once the call is granted."""
+        return self._choice.instance
 
     @property
     def lane(self) -> str:
-        """Name of the lane."""
-        return self._record.rule.lane
+        """Name of the lane. Of a pool, known once the call is granted."""
+        return self._choice.lane
 
     @property
     def locks(self) -> tuple[str, ...]:
         """Names of the locks that the call holds while it runs, its lane among them."""
-        return self._record.rule.locks
+        return self._choice.locks
+
+    @property
+    def _choice(self) -> Choice:
+        record = self._record
+        if record.rule.is_pooled and record.granted < 0:
+            lanes = ", ".join(repr(choice.lane) for choice in record.rule.choices)
+            raise GuardError(
+                f"{self} has no lane yet, it will take one of {lanes}: ask once it is granted"
+            )
+        return record.choice
 
     @property
     def withdrawn(self) -> bool:

@@ -20,10 +20,16 @@ keeps a running call from finishing. The oldest queued call is first in all its 
 granted at the latest when the locks that are held now are free again. A blocked call waits for
 older calls of its own frame only. And why none starves: a queued call is overtaken only by calls
 made before it, of which there are finitely many.
+
+A call on a pool stands in the queues of all lanes that it may take, and leaves all of them when it
+takes one: the first, in the pool's order, whose locks are free and in whose queues it is first. The
+two arguments stay: the oldest queued call is first in all its queues, so nobody younger takes any
+lane that it may take. No lane keeps the runs of one step apart there, though they are one
+execution: so each is blocked by those before it in its frame, and holds back no queue meanwhile.
 """
 
 from bisect import insort
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from operator import attrgetter
 from typing import Final, TypeAlias
 
@@ -55,8 +61,8 @@ class Machine:
 
     Examples
     --------
-    >>> from arena.guard.rules import StepRule
-    >>> step = StepRule("detect", "det@vision", "vision", ("vision",), before_mask=0)
+    >>> from arena.guard.rules import Choice, StepRule
+    >>> step = StepRule("detect", (Choice("det@vision", "vision", ("vision",)),), before_mask=0)
     >>> machine = Machine({"camera[0]": ChannelRules("camera[0]", 1, (step,))})
     >>> frame = machine.open("camera[0]")
     >>> first, second = machine.call(frame, "detect"), machine.call(frame, "detect")
@@ -68,7 +74,10 @@ class Machine:
 
     def __init__(self, rules: Mapping[str, ChannelRules]) -> None:
         self._channels = {name: ChannelRecord(channel) for name, channel in rules.items()}
-        names = {lock for c in rules.values() for step in c.steps for lock in step.locks}
+        choices = [way for c in rules.values() for step in c.steps for way in step.choices]
+        names = {lock for way in choices for lock in way.locks}
+        self.lanes = frozenset(way.lane for way in choices)
+        """Names of all lanes."""
         self._locks = {name: LockRecord(name) for name in sorted(names)}
         self._made = 0
         self.closed = ""
@@ -77,11 +86,6 @@ class Machine:
     def is_running(self) -> bool:
         """Whether any call holds its locks."""
         return any(lock.holder is not None for lock in self._locks.values())
-
-    @property
-    def lanes(self) -> frozenset[str]:
-        """Names of all lanes."""
-        return frozenset(s.lane for c in self._channels.values() for s in c.rules.steps)
 
     def open(self, channel: str, owner: str = "", cannot_wait: str = "") -> FrameRecord:
         """Return a new frame: open if a place is free and nobody waits for one, else waiting.
@@ -149,12 +153,14 @@ class Machine:
             frame.closed_mask |= rule.before_mask
             frame.closers.append(index)
         self._made += 1
-        locks = tuple(self._locks[name] for name in rule.locks)
-        call = CallRecord(frame, index, self._made, owner, locks)
+        options = tuple(
+            tuple(self._locks[name] for name in choice.locks) for choice in rule.choices
+        )
+        call = CallRecord(frame, index, self._made, owner, options)
         frame.calls[call] = None
         frame.live_counts[index] = frame.live_counts.get(index, 0) + 1
         frame.live_mask |= 1 << index
-        if not rule.before_mask & frame.live_mask:
+        if call.is_clear:
             self._clear(call)
             self._grant_if_first(call)
         return call
@@ -173,7 +179,7 @@ class Machine:
         call.move(CallEvent.FINISH)
         frame = call.frame
         frame.failed |= failed
-        for lock in call.locks:
+        for lock in call.held:
             lock.holder = None
             if token is not None:
                 lock.token = token
@@ -253,8 +259,12 @@ class Machine:
         del channel.live[frame.number]
         # Each call of the frame follows `frame.follows`, and on one lane each follows the one
         # before: the last of each lane stands for all; a frame that ran nothing hands on.
-        steps = channel.rules.steps
-        by_lane = {steps[index].lane: token for index, token in frame.tokens.items()}
+        # A step on a pool stands for itself: its runs followed one another on whatever lanes.
+        by_lane = {
+            index if step.is_pooled else step.choices[0].lane: token
+            for index, token in frame.tokens.items()
+            for step in (channel.rules.steps[index],)
+        }
         channel.tokens[frame.number] = tuple(by_lane.values()) or frame.follows
         moved: Moved = [frame]
         while channel.waiting and channel.has_place:
@@ -270,16 +280,44 @@ class Machine:
             insort(lock.queue, call, key=_BY_AGE)
 
     def _grant_if_first(self, call: CallRecord) -> bool:
-        """Grant a queued call iff all its locks are free and no older queued call wants one."""
-        for lock in call.locks:
-            if lock.holder is not None or lock.queue[0] is not call:
-                return False
+        """Grant a queued call the first of its options that is free and that no older call wants.
+
+        Wanting is being queued: of a call on a pool, in the queue of each lane that it may take.
+        """
+        free = (
+            option
+            for option, locks in enumerate(call.options)
+            if all(lock.holder is None and lock.queue[0] is call for lock in locks)
+        )
+        call.granted = next(free, -1)
+        if call.granted < 0:
+            return False
         call.move(CallEvent.GRANT)
-        for lock in call.locks:
+        for lock in call.held:
             lock.holder = call
-            del lock.queue[0]
+        for lock in call.locks:
+            lock.queue.remove(call)
         call.follows = _tokens_before(call)
         return True
+
+    def _grant_all(self, ready: Iterable[CallRecord]) -> list[CallRecord]:
+        """Grant all of these that may run, the oldest first.
+
+        A call on a pool that takes one lane leaves the queues of the others: who is first there
+        now may run too.
+        """
+        granted: list[CallRecord] = []
+        open_ends = sorted(set(ready), key=_BY_AGE)
+        while open_ends:
+            call = open_ends.pop(0)
+            if call.state is not CallState.QUEUED or not self._grant_if_first(call):
+                continue
+            granted.append(call)
+            if call.rule.is_pooled:
+                for lock in call.locks:
+                    if lock.holder is None and lock.queue and lock.queue[0] not in open_ends:
+                        insort(open_ends, lock.queue[0], key=_BY_AGE)
+        return granted
 
     def _take_back(self, call: CallRecord) -> None:
         queued = call.state is CallState.QUEUED
@@ -298,8 +336,7 @@ class Machine:
         """Let calls that are over or withdrawn go: clear, grant, and end frames that were left.
 
         Cleared calls enter their queues before anything is granted, so that the oldest of all that
-        may run now is served. The order of granting means nothing: two calls that are first in all
-        of their queues have no lock in common.
+        may run now is served.
         """
         ready: dict[CallRecord, None] = {}
         frames = dict.fromkeys(left)
@@ -308,16 +345,17 @@ class Machine:
             frames[frame] = None
             del frame.calls[call]
             frame.live_counts[call.index] -= 1
-            if not frame.live_counts[call.index]:
+            is_over = not frame.live_counts[call.index]
+            if is_over:
                 frame.live_mask ^= 1 << call.index
+            if is_over or call.rule.is_pooled:
                 for other in frame.calls:
-                    blocked = other.state is CallState.BLOCKED
-                    if blocked and not other.rule.before_mask & frame.live_mask:
+                    if other.state is CallState.BLOCKED and other.is_clear:
                         self._clear(other)
                         ready[other] = None
         for call in gone:
             ready.update((lock.queue[0], None) for lock in call.locks if lock.queue)
-        moved: Moved = [call for call in ready if self._grant_if_first(call)]
+        moved: Moved = [*self._grant_all(ready)]
         for frame in frames:
             moved += self._end_if_idle(frame)
         return moved
@@ -328,10 +366,11 @@ def _tokens_before(call: CallRecord) -> tuple[object, ...]:
     frame = call.frame
     tokens: dict[int, object] = {id(token): token for token in frame.follows}
     if frame.tokens:
-        for index in mask_bits(call.rule.before_mask):
+        own = call.rule.is_pooled << call.index  # an earlier run may have had another lane
+        for index in mask_bits(call.rule.before_mask | own):
             token = frame.tokens.get(index)
             tokens[id(token)] = token
-    for lock in call.locks:
+    for lock in call.held:
         tokens[id(lock.token)] = lock.token
     tokens.pop(id(None), None)
     return tuple(tokens.values())

@@ -1,5 +1,7 @@
 """What the guard remembers of locks, channels, frames and calls: plain records, no decisions."""
 
+from itertools import chain
+
 from arena.guard.moves import (
     CALL_MOVES,
     FRAME_MOVES,
@@ -8,7 +10,7 @@ from arena.guard.moves import (
     FrameEvent,
     FrameState,
 )
-from arena.guard.rules import ChannelRules, StepRule
+from arena.guard.rules import ChannelRules, Choice, StepRule
 
 __all__ = ["CallRecord", "ChannelRecord", "FrameRecord", "LockRecord"]
 
@@ -107,12 +109,29 @@ class CallRecord:
         Order of being made, over the whole machine.
     owner : str
         Who made it, for messages.
+    options : tuple of tuple of LockRecord
+        The locks of each way to run it: more than one where it takes any lane of a pool.
+    locks : tuple of LockRecord
+        The locks of all options: while it waits it stands in the queue of each.
+    granted : int
+        The option that it runs as; -1 before it runs.
     follows : tuple
         Once granted: the tokens (`Machine.finish`) of the calls that this one follows by order, by
         frames in flight or by a lock. Of several whose order follows from one another, the last.
     """
 
-    __slots__ = ("follows", "frame", "index", "locks", "owner", "rule", "sequence", "state")
+    __slots__ = (
+        "follows",
+        "frame",
+        "granted",
+        "index",
+        "locks",
+        "options",
+        "owner",
+        "rule",
+        "sequence",
+        "state",
+    )
 
     def __init__(
         self,
@@ -120,19 +139,46 @@ class CallRecord:
         index: int,
         sequence: int,
         owner: str,
-        locks: tuple[LockRecord, ...],
+        options: tuple[tuple[LockRecord, ...], ...],
     ) -> None:
         self.frame = frame
         self.index = index
         self.rule: StepRule = frame.channel.rules.steps[index]
         self.sequence = sequence
         self.owner = owner
-        self.locks = locks
+        self.options = options
+        one, *others = options
+        self.locks = one if not others else tuple(dict.fromkeys(chain(*options)))
+        self.granted = -1
         self.state = CallState.BLOCKED
         self.follows: tuple[object, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.rule.id!r} of {self.frame}"
+
+    @property
+    def held(self) -> tuple[LockRecord, ...]:
+        """The locks of the option that it runs, or ran, as."""
+        return self.options[self.granted]
+
+    @property
+    def choice(self) -> Choice:
+        """What it runs as; before that, the only way or the first."""
+        return self.rule.choices[max(0, self.granted)]
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether no earlier call on a predecessor is waiting or running.
+
+        Runs of one step in one frame are one execution. Where no lane of their own keeps them
+        apart, each waits for those before it.
+        """
+        frame = self.frame
+        if self.rule.before_mask & frame.live_mask:
+            return False
+        if not self.rule.is_pooled or frame.live_counts[self.index] == 1:
+            return True
+        return next(call for call in frame.calls if call.index == self.index) is self
 
     @property
     def is_waiting(self) -> bool:

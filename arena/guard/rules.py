@@ -10,11 +10,29 @@ from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
 
 from planner.errors import PlanError
-from planner.fleet import FleetSpec, PipelineSpec, channel_name, instance_id
+from planner.fleet import FleetSpec, PipelineSpec, StepSpec, channel_name, instance_id
 from planner.model import InstanceId
 from planner.plan import AddedKind, AddedOrder
 
-__all__ = ["ChannelRules", "StepRule", "channel_rules", "mask_bits"]
+__all__ = ["ChannelRules", "Choice", "StepRule", "channel_rules", "mask_bits"]
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One way to execute a step: on one of the lanes that it may take.
+
+    Attributes
+    ----------
+    instance : InstanceId
+        ``model@lane``: what executes then.
+    lane : str
+    locks : tuple of str
+        All locks held then, the lane among them, in name order.
+    """
+
+    instance: InstanceId
+    lane: str
+    locks: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,20 +42,20 @@ class StepRule:
     Attributes
     ----------
     id : str
-    instance : InstanceId
-        ``model@lane``: what the step executes.
-    lane : str
-    locks : tuple of str
-        All locks of the step, its lane among them, in name order.
+    choices : tuple of Choice
+        The ways to execute it: one, or one for each lane of its pool, in the pool's order.
     before_mask : int
         Bit i is set iff step i of the channel precedes this one inside a frame, transitively.
     """
 
     id: str
-    instance: InstanceId
-    lane: str
-    locks: tuple[str, ...]
+    choices: tuple[Choice, ...]
     before_mask: int
+
+    @property
+    def is_pooled(self) -> bool:
+        """Whether its lane is chosen when it runs: then no lane keeps its own runs apart."""
+        return len(self.choices) > 1
 
 
 @dataclass(frozen=True)
@@ -85,8 +103,9 @@ def channel_rules(fleet: FleetSpec, added: Sequence[AddedOrder] = ()) -> dict[st
     ----------
     fleet : FleetSpec
     added : sequence of AddedOrder
-        `AddedKind.ORDER`: in every frame, each step that executes `first` precedes each step that
-        executes `second`. `AddedKind.EXCLUSIVE`: both instances' steps hold one further lock.
+        `AddedKind.ORDER`: in every frame, each step that may execute `first` precedes each step
+        that may execute `second`. `AddedKind.EXCLUSIVE`: whatever executes one of the two holds one
+        further lock.
 
     Raises
     ------
@@ -104,24 +123,29 @@ def channel_rules(fleet: FleetSpec, added: Sequence[AddedOrder] = ()) -> dict[st
         masks: dict[tuple[tuple[int, int], ...], list[int]] = {}
         for channel in range(pipeline.channels):
             name = channel_name(pipeline.id, channel)
-            instances = [instance_id(s.model, s.lane_of(channel)) for s in pipeline.steps]
+            choices = [_choices(step, channel, exclusive) for step in pipeline.steps]
+            instances = [[choice.instance for choice in some] for some in choices]
             edges = tuple(_added_edges(instances, order))
             if edges not in masks:
                 masks[edges] = _before_masks(pipeline, edges, name)
             steps = tuple(
-                StepRule(
-                    id=step.id,
-                    instance=instance,
-                    lane=step.lane_of(channel),
-                    locks=tuple(sorted({*step.locks_of(channel), *exclusive.get(instance, ())})),
-                    before_mask=mask,
-                )
-                for step, instance, mask in zip(
-                    pipeline.steps, instances, masks[edges], strict=True
-                )
+                StepRule(step.id, some, mask)
+                for step, some, mask in zip(pipeline.steps, choices, masks[edges], strict=True)
             )
             rules[name] = ChannelRules(name, pipeline.frames_in_flight, steps)
     return rules
+
+
+def _choices(
+    step: StepSpec, channel: int, exclusive: Mapping[InstanceId, Sequence[str]]
+) -> tuple[Choice, ...]:
+    """Return the ways to execute a step in a channel, given the locks that planning added."""
+    choices = []
+    for lane in step.lanes_of(channel):
+        instance = instance_id(step.model, lane)
+        locks = {*step.locks_on(lane, channel), *exclusive.get(instance, ())}
+        choices.append(Choice(instance, lane, tuple(sorted(locks))))
+    return tuple(choices)
 
 
 def _added(
@@ -149,13 +173,13 @@ def _added(
 
 
 def _added_edges(
-    instances: Sequence[InstanceId], order: Sequence[tuple[InstanceId, InstanceId]]
+    instances: Sequence[Sequence[InstanceId]], order: Sequence[tuple[InstanceId, InstanceId]]
 ) -> Iterator[tuple[int, int]]:
-    """Yield (i, j): step i executes the first and step j the second of an added order."""
+    """Yield (i, j): step i may execute the first and step j the second of an added order."""
     for first, second in order:
         for i, before in enumerate(instances):
-            if before == first:
-                yield from ((i, j) for j, after in enumerate(instances) if after == second)
+            if first in before:
+                yield from ((i, j) for j, after in enumerate(instances) if second in after)
 
 
 def _before_masks(

@@ -129,7 +129,8 @@ def _line_of_steps(relation: ConflictRelation) -> list[int]:
     line: dict[int, None] = {}
     for channel in relation.schedule.channels:
         for step in channel.order.topological:
-            line.setdefault(channel.instances[step])
+            for choice in channel.choices[step]:
+                line.setdefault(choice.instance)
     return list(line)
 
 

@@ -16,6 +16,7 @@ from typing import Final
 from planner.capacity.joins import Heights, JoinedHeights
 from planner.capacity.variants import plan_variant
 from planner.fleet import CHANNEL_PLACEHOLDER, EXECUTIONS_MAX, FleetSpec, PipelineSpec
+from planner.lanes import Assign, LanePool
 from planner.model import ModelId, ModelSize
 from planner.pipeline import plan_outside
 from planner.plan import Plan
@@ -28,7 +29,7 @@ __all__ = [
     "GrowthStatus",
     "channels_fit",
     "needed_with",
-    "shares_instances",
+    "saturation",
     "together_fit",
     "with_channels",
 ]
@@ -131,9 +132,11 @@ def together_fit(plan: Plan, options: GrowthOptions = GrowthOptions()) -> Channe
     widest = max(pipeline.channels // unit for pipeline in pipelines)
     executions = sum(item.channels // unit * _executions(item) for item in pipelines)
     most = min(options.channels_max // widest, EXECUTIONS_MAX // executions)
-    templated = not all(shares_instances(pipeline) for pipeline in pipelines)
+    ends = [saturation(pipeline) for pipeline in pipelines]
+    # Pools in blocks saturate one by one: their multiples are searched like those without end.
+    end = 2 if all(each == 2 for each in ends) else None
     asking = _Asking(plan, scaled, unit, _Budget(options))
-    largest, status = _search(asking, most, templated=templated)
+    largest, status = _search(asking, most, end)
     return ChannelsFit("", unit, largest, status)
 
 
@@ -152,10 +155,19 @@ def needed_with(plan: Plan, fleet: FleetSpec) -> int:
     return plan_variant(plan, fleet).needed_bytes
 
 
-def shares_instances(pipeline: PipelineSpec) -> bool:
-    """Tell whether all channels of a pipeline have the same lanes and locks."""
-    names = (name for step in pipeline.steps for name in (step.lane, *step.locks))
-    return all(CHANNEL_PLACEHOLDER not in name for name in names)
+def saturation(pipeline: PipelineSpec) -> int | None:
+    """Return the number of channels from which on further ones change nothing; None: there is none.
+
+    Where all channels have the same lanes and locks it is 2: the second is not ordered against the
+    first, and a third is like it. Where they divide a pool into blocks it is 2 for each lane.
+    """
+    names = [lock for step in pipeline.steps for lock in step.locks]
+    names += [step.lane for step in pipeline.steps if isinstance(step.lane, str)]
+    if any(CHANNEL_PLACEHOLDER in name for name in names):
+        return None
+    pools = (step.lane for step in pipeline.steps if isinstance(step.lane, LanePool))
+    blocks = (pool.size for pool in pools if pool.assign is Assign.BLOCK)
+    return 2 * max(blocks, default=1)
 
 
 def _executions(pipeline: PipelineSpec) -> int:
@@ -171,7 +183,7 @@ def _of_pipeline(plan: Plan, pipeline: PipelineSpec, budget: _Budget) -> Channel
     room = EXECUTIONS_MAX - others + pipeline.channels * _executions(pipeline)
     most = min(budget.options.channels_max, room // _executions(pipeline))
     asking = _Asking(plan, counted, pipeline.channels, budget)
-    largest, status = _search(asking, most, templated=not shares_instances(pipeline))
+    largest, status = _search(asking, most, saturation(pipeline))
     return ChannelsFit(pipeline.id, pipeline.channels, largest, status)
 
 
@@ -226,20 +238,22 @@ class _Asking:
             self._needed[number] = plan_variant(self.plan, fleet).needed_bytes
 
 
-def _search(asking: _Asking, most: int, *, templated: bool) -> tuple[int | None, GrowthStatus]:
+def _search(asking: _Asking, most: int, end: int | None) -> tuple[int | None, GrowthStatus]:
     device = asking.plan.fleet.device
     if device.memory_bytes is None and device.streams_max is None:
         return None, GrowthStatus.NO_LIMIT
-    return _bisect(asking, most) if templated else _settle(asking)
+    return _bisect(asking, most) if end is None else _settle(asking, end)
 
 
-def _settle(asking: _Asking) -> tuple[int | None, GrowthStatus]:
-    """Ask about the second channel: with the same instances all further ones are like it."""
-    second = asking.plan.fits if asking.current > 1 else asking.fits(2)
-    if second:
+def _settle(asking: _Asking, end: int) -> tuple[int | None, GrowthStatus]:
+    """Ask about the number of channels from which on all further ones change nothing."""
+    at_end = asking.plan.fits if asking.current >= end else asking.fits(end)
+    if at_end:
         return None, GrowthStatus.UNLIMITED
+    if end > 2:
+        return _bisect(asking, end - 1, open_ended=at_end is None)
     first = asking.fits(1)
-    if second is None or first is None:
+    if at_end is None or first is None:
         return int(bool(first)), GrowthStatus.AT_LEAST
     return int(first), GrowthStatus.EXACT
 
@@ -248,10 +262,13 @@ GUESSES_MAX: Final = 6
 """Guesses by a line before plain bisection, which is never far worse than any guess."""
 
 
-def _bisect(asking: _Asking, most: int) -> tuple[int, GrowthStatus]:
-    """Narrow [low fits, high does not) down to neighbours; a line guesses where to ask first."""
+def _bisect(asking: _Asking, most: int, *, open_ended: bool = True) -> tuple[int, GrowthStatus]:
+    """Narrow [low fits, high does not) down to neighbours; a line guesses where to ask first.
+
+    `open_ended`: nothing is known of `most` + 1, it is only too many to ask about.
+    """
     low, high = (asking.current, most + 1) if asking.plan.fits else (0, asking.current)
-    open_ended = asking.plan.fits
+    open_ended = open_ended and asking.plan.fits
     guesses = 0
     while high - low > 1:
         guess = asking.guess() if guesses < GUESSES_MAX else None

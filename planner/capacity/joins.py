@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from planner.conflict import ConflictRelation
 from planner.fleet import CHANNEL_PLACEHOLDER, FleetSpec, PipelineSpec, instance_id
+from planner.lanes import LanePool
 from planner.model import ModelId
 from planner.pipeline import PlanOptions, plan_work
 from planner.plan import Plan
@@ -77,9 +78,10 @@ class JoinedHeights:
         """Return the heights of a variant; None where a plan of the whole is the better question.
 
         That is where more than half of its instances lie in groups that are not known yet, and
-        where planning added constraints, which may tie any two.
+        where planning added constraints or a pool has lanes, which may tie any two.
         """
-        if self._plan.added:
+        steps = [step for pipeline in fleet.pipelines for step in pipeline.steps]
+        if self._plan.added or any(isinstance(step.lane, LanePool) for step in steps):
             return None
         groups = _groups(fleet)
         kinds = [_kind(group) for group in groups]
@@ -140,7 +142,8 @@ def _groups(fleet: FleetSpec) -> list[list[_Member]]:
         for channel in range(pipeline.channels):
             here = []
             for step in pipeline.steps:
-                own = tuple(_filled(name, channel) for name in (step.lane, *step.locks))
+                others = (_filled(lock, channel) for lock in step.locks)
+                own = (step.lane_of(channel), *others)
                 here.append(own)
                 for lock in own[1:]:
                     ties.tie(own[0], lock)
@@ -207,7 +210,7 @@ def _alone(member: _Member, name: str) -> PipelineSpec:
     steps = tuple(
         replace(
             step,
-            lane=_filled(step.lane, member.channel),
+            lane=step.lane_of(member.channel),
             locks=tuple(_filled(lock, member.channel) for lock in step.locks),
         )
         for step in member.pipeline.steps

@@ -6,10 +6,12 @@ planned again; every other instance frees no work memory, without asking.
 """
 
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 from planner.capacity.variants import plan_variant
 from planner.conflict import ConflictRelation
 from planner.fleet import FleetSpec, StepSpec
+from planner.lanes import LanePool
 from planner.model import InstanceId
 from planner.pipeline import PlanOptions, plan_work, schedule_of
 from planner.plan import Instance, Plan
@@ -35,7 +37,8 @@ class Lever:
         Freed by the best move of its steps to another lane that the fleet has: it then runs in turn
         with what is there, so the price is time.
     move_lane : str
-        That lane, as the fleet file would name it; empty where no move frees anything.
+        That lane, as the fleet file would name it; empty where no move frees anything. Steps on a
+        pool move off all its lanes; no move leads into a pool.
     """
 
     instance: InstanceId
@@ -101,7 +104,7 @@ class _Asking:
         self._options = options
         self._left = options.planned_max
         self._relation: ConflictRelation | None = None
-        self._moves: dict[tuple[str, tuple[str, ...]], tuple[int | None, str]] = {}
+        self._moves: dict[tuple[str, _Lanes], tuple[int | None, str]] = {}
 
     def shrink(self, row: Instance) -> int | None:
         """Return what is freed if `row` needs no work memory."""
@@ -136,11 +139,12 @@ class _Asking:
             self._moves[key] = self._best_move(row, origins)
         return self._moves[key]
 
-    def _best_move(self, row: Instance, origins: tuple[str, ...]) -> tuple[int | None, str]:
+    def _best_move(self, row: Instance, origins: "_Lanes") -> tuple[int | None, str]:
         plan = self._plan
         best, best_lane = 0, ""
         lanes = dict.fromkeys(step.lane for _, _, step in plan.fleet.channel_steps())
-        targets = [lane for lane in lanes if lane not in origins][: self._options.lanes_max]
+        others = [lane for lane in lanes if isinstance(lane, str) and lane not in origins]
+        targets = others[: self._options.lanes_max]
         for lane in targets:
             if not self._take():
                 return (best, best_lane) if best else (None, "")
@@ -158,18 +162,21 @@ class _Asking:
         return True
 
 
-def _origins(fleet: FleetSpec, row: Instance) -> tuple[str, ...]:
-    """Return the lanes, as the fleet names them, of the steps that the instance serves."""
+_Lanes: TypeAlias = tuple[str | LanePool, ...]
+
+
+def _origins(fleet: FleetSpec, row: Instance) -> _Lanes:
+    """Return the lanes and pools, as the fleet has them, of the steps that the instance serves."""
     return tuple(
         dict.fromkeys(
             step.lane
             for _, channel, step in fleet.channel_steps()
-            if step.model == row.model and step.lane_of(channel) == row.lane
+            if step.model == row.model and row.lane in step.lanes_of(channel)
         )
     )
 
 
-def _moved(fleet: FleetSpec, row: Instance, origins: tuple[str, ...], lane: str) -> FleetSpec:
+def _moved(fleet: FleetSpec, row: Instance, origins: _Lanes, lane: str) -> FleetSpec:
     def placed(step: StepSpec) -> StepSpec:
         return (
             replace(step, lane=lane) if step.model == row.model and step.lane in origins else step

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from planner.capacity.growth import needed_with, shares_instances, with_channels
+from planner.capacity.growth import needed_with, saturation, with_channels
 from planner.plan import Plan
 
 __all__ = ["WhatIf", "WhatIfOptions", "what_if"]
@@ -51,11 +51,11 @@ def what_if(plan: Plan, options: WhatIfOptions = _OPTIONS) -> tuple[WhatIf, ...]
     tables = []
     for pipeline in plan.fleet.pipelines:
         points = {pipeline.channels: plan.needed_bytes}
-        constant = shares_instances(pipeline)
-        counts = range(1, 3 if constant else options.channels_max + 1)
-        for channels in counts:
-            if constant and channels == 2 and pipeline.channels > 1:
-                points[2] = plan.needed_bytes  # from the second channel on they are alike
+        end = saturation(pipeline)
+        most = options.channels_max if end is None else min(end, options.channels_max)
+        for channels in range(1, most + 1):
+            if channels == end and pipeline.channels >= end:
+                points[end] = plan.needed_bytes  # from there on they are alike
             if channels in points:
                 continue
             fleet = with_channels(plan.fleet, {pipeline.id: channels})
@@ -63,6 +63,6 @@ def what_if(plan: Plan, options: WhatIfOptions = _OPTIONS) -> tuple[WhatIf, ...]
             if left < 0:
                 break
             points[channels] = needed_with(plan, fleet)
-        complete = constant and 2 in points
+        complete = end is not None and end in points
         tables.append(WhatIf(pipeline.id, tuple(sorted(points.items())), complete))
     return tuple(tables)

@@ -24,6 +24,7 @@ from planner.fleet import (
     PipelineSpec,
     StepSpec,
 )
+from planner.lanes import Assign, LanePool
 from planner.model import InstanceId, ModelId, ModelSize, RegionRule, TensorSpec
 from planner.plan import AddedKind, AddedOrder, Instance, Plan
 from planner.problem import SolveStatus
@@ -122,9 +123,15 @@ def _plan(top: Place) -> Plan:
     fleet = _fleet(part["fleet"])
     sizes = dict(_size(row) for row in part["models"].items())
     # Before they are derived: a file of one line may ask for a million.
-    n_steps = sum(pipeline.channels * len(pipeline.steps) for pipeline in fleet.pipelines)
+    n_steps = sum(
+        len(step.lanes_of(0)) * pipeline.channels
+        for pipeline in fleet.pipelines
+        for step in pipeline.steps
+    )
     if len(part["steps"].items()) != n_steps:
-        raise part["steps"].wrong(f"a list of {n_steps}: one row for each step of each channel")
+        raise part["steps"].wrong(
+            f"a list of {n_steps}: one row for each step of each channel and each of its lanes"
+        )
     return Plan(
         fleet=fleet,
         sizes=tuple(sizes.items()),
@@ -294,11 +301,19 @@ def _step(step_id: str, place: Place) -> StepSpec:
     return StepSpec(
         id=step_id,
         model=ModelId(part["model"].text()),
-        lane=part["lane"].text(),
+        lane=_lane(part["lane"]),
         after=tuple(item.text() for item in part["after"].items()),
         locks=tuple(item.text() for item in part["locks"].items()),
         time_ns=_optional(part, "time"),
     )
+
+
+def _lane(place: Place) -> str | LanePool:
+    if not isinstance(place.value, Mapping):
+        return place.text()
+    part = place.members("pool", "size", "assign")
+    size = part["size"].integer(1, COUNT_MAX)
+    return LanePool(part["pool"].text(), size, part["assign"].one_of(Assign))
 
 
 def _device(place: Place) -> DeviceSpec:

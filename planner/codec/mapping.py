@@ -5,6 +5,7 @@ from typing import Any, Final
 from planner.codec.canonical import digest_of
 from planner.codec.steps import PlannedStep, planned_steps
 from planner.fleet import DeviceSpec, FleetSpec, ModelSpec, PipelineSpec, StepSpec
+from planner.lanes import LanePool
 from planner.model import ModelId, ModelSize, RegionRule, TensorSpec
 from planner.plan import Instance, Plan
 from planner.units import align_up, format_rate
@@ -190,11 +191,17 @@ def _pipeline(pipeline: PipelineSpec) -> _Mapping:
     return mapping if rate is None else {**mapping, "rate": format_rate(rate)}
 
 
+def _lane(lane: str | LanePool) -> str | _Mapping:
+    if isinstance(lane, str):
+        return lane
+    return {"pool": lane.name, "size": lane.size, "assign": lane.assign.value}
+
+
 def _step(step: StepSpec) -> _Mapping:
     mapping: _Mapping = {
         "model": step.model,
         "after": list(step.after),
-        "lane": step.lane,
+        "lane": _lane(step.lane),
         "locks": list(step.locks),
     }
     return mapping if step.time_ns is None else {**mapping, "time": step.time_ns}

@@ -17,6 +17,8 @@ __all__ = ["PlannedStep", "planned_steps"]
 class PlannedStep:
     """One step of one channel with everything that the plan relies on while it runs.
 
+    A step that takes any lane of a pool has one for each lane, in the pool's order.
+
     Attributes
     ----------
     channel, step : str
@@ -42,7 +44,7 @@ class PlannedStep:
 
     @property
     def name(self) -> str:
-        """``camera[0].detect``: unique in a plan."""
+        """``camera[0].detect``: shared only by the lanes of a pool that the step may take."""
         return f"{self.channel}.{self.step}"
 
 
@@ -68,20 +70,26 @@ def _channel_steps(
     exclusions: dict[InstanceId, list[str]],
 ) -> Iterator[PlannedStep]:
     """Yield the steps of one channel, given what planning added to each instance."""
-    instances = [instance_id(step.model, step.lane_of(channel)) for step in pipeline.steps]
+    lanes = [step.lanes_of(channel) for step in pipeline.steps]
+    instances = [
+        [instance_id(step.model, lane) for lane in some]
+        for step, some in zip(pipeline.steps, lanes, strict=True)
+    ]
     serves: dict[InstanceId, list[str]] = {}
-    for step, instance in zip(pipeline.steps, instances, strict=True):
-        serves.setdefault(instance, []).append(step.id)
-    for step, instance in zip(pipeline.steps, instances, strict=True):
-        lane = step.lane_of(channel)
-        others = sorted(step.locks_of(channel) - {lane})
-        added_after = (name for first in firsts.get(instance, ()) for name in serves.get(first, ()))
-        yield PlannedStep(
-            channel=channel_name(pipeline.id, channel),
-            step=step.id,
-            frames_in_flight=pipeline.frames_in_flight,
-            instance=instance,
-            lane=lane,
-            locks=tuple(dict.fromkeys((lane, *others, *exclusions.get(instance, ())))),
-            after=tuple(dict.fromkeys((*step.after, *added_after))),
-        )
+    for step, own in zip(pipeline.steps, instances, strict=True):
+        for instance in own:
+            serves.setdefault(instance, []).append(step.id)
+    for step, some, own in zip(pipeline.steps, lanes, instances, strict=True):
+        before = (first for instance in own for first in firsts.get(instance, ()))
+        added_after = [name for first in before for name in serves.get(first, ())]
+        for lane, instance in zip(some, own, strict=True):
+            others = sorted(step.locks_on(lane, channel) - {lane})
+            yield PlannedStep(
+                channel=channel_name(pipeline.id, channel),
+                step=step.id,
+                frames_in_flight=pipeline.frames_in_flight,
+                instance=instance,
+                lane=lane,
+                locks=tuple(dict.fromkeys((lane, *others, *exclusions.get(instance, ())))),
+                after=tuple(dict.fromkeys((*step.after, *added_after))),
+            )

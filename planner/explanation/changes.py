@@ -20,7 +20,7 @@ class ChangeKind(StrEnum):
     EXCLUSIVE_INSTANCES = "exclusive_instances"
     """Two instances never run at the same time. Their names."""
     EXCLUSIVE_LANES = "exclusive_lanes"
-    """All steps of these lanes share one lock. The lanes as the fleet names them."""
+    """All steps of these lanes share one lock. The lanes, or pools, as the fleet names them."""
     SERIAL = "serial"
     """All steps share one lock: nothing runs at the same time. No names."""
     FEWER_FRAMES = "fewer_frames"
@@ -81,8 +81,8 @@ def changed(
 
 
 def _lanes(fleet: FleetSpec) -> dict[str, None]:
-    """Return the lanes as the fleet names them, in order of first use."""
-    return dict.fromkeys(step.lane for pipeline in fleet.pipelines for step in pipeline.steps)
+    """Return the lanes and pools as the fleet names them, in order of first use."""
+    return dict.fromkeys(step.lane_name for pipeline in fleet.pipelines for step in pipeline.steps)
 
 
 def _locked(fleet: FleetSpec, lanes: Sequence[str]) -> FleetSpec:
@@ -91,7 +91,7 @@ def _locked(fleet: FleetSpec, lanes: Sequence[str]) -> FleetSpec:
         name
         for pipeline in fleet.pipelines
         for step in pipeline.steps
-        for name in (step.lane, *step.locks)
+        for name in (step.lane_name, *step.locks)
     }
     lock = "in turn"
     while lock in taken:  # no template can come to mean it: channels fill in digits
@@ -99,7 +99,7 @@ def _locked(fleet: FleetSpec, lanes: Sequence[str]) -> FleetSpec:
     chosen = set(lanes)
 
     def with_lock(step: StepSpec) -> StepSpec:
-        return replace(step, locks=(*step.locks, lock)) if step.lane in chosen else step
+        return replace(step, locks=(*step.locks, lock)) if step.lane_name in chosen else step
 
     pipelines = tuple(
         replace(pipeline, steps=tuple(with_lock(step) for step in pipeline.steps))

@@ -9,7 +9,7 @@ from planner.capacity.duplicates import dedupe_savings
 from planner.capacity.variants import plan_variant
 from planner.conflict import ConflictRelation
 from planner.explanation.changes import Change, ChangeKind, changed
-from planner.fleet import CHANNEL_PLACEHOLDER, Dedupe, PipelineSpec, instance_id
+from planner.fleet import Dedupe, PipelineSpec, instance_id
 from planner.makespan import MakespanUnit, makespan_of
 from planner.model import InstanceId
 from planner.pipeline import schedule_of
@@ -274,9 +274,8 @@ def _by_weight(plan: Plan) -> list[PipelineSpec]:
     sizes = {row.id: row.work_bytes for row in plan.instances if row.id in witness}
     used: dict[str, set[InstanceId]] = {item.id: set() for item in plan.fleet.pipelines}
     for pipeline, channel, step in plan.fleet.channel_steps():
-        name = instance_id(step.model, step.lane_of(channel))
-        if name in sizes:
-            used[pipeline.id].add(name)
+        names = {instance_id(step.model, lane) for lane in step.lanes_of(channel)}
+        used[pipeline.id] |= names & sizes.keys()
     weights = {name: sum(sizes[row] for row in rows) for name, rows in used.items()}
     return sorted(plan.fleet.pipelines, key=lambda item: -weights[item.id])
 
@@ -354,24 +353,25 @@ def _clique_weight(masks: Sequence[int], sizes: Sequence[int], order: Iterable[i
 def _pairs_of_lanes(plan: Plan, culprits: Sequence[InstanceId]) -> Iterator[Change]:
     """Yield pairs of lanes, as the fleet names them: those of culprits and witness first.
 
-    A lane that each channel has of its own makes a pair with itself: its channels take turns.
+    A lane that each channel has of its own, or a pool, makes a pair with itself: its channels take
+    turns.
     """
     wanted = {*culprits, *plan.witness}
     templates: dict[str, dict[str, None]] = {}
+    own: set[str] = set()
     for _, channel, step in plan.fleet.channel_steps():
-        templates.setdefault(step.lane_of(channel), {})[step.lane] = None
+        for lane in step.lanes_of(channel):
+            templates.setdefault(lane, {})[step.lane_name] = None
+            if lane != step.lane_name:
+                own.add(step.lane_name)
     heaviest: dict[str, tuple[bool, int]] = {}
     for row in plan.instances:
         for template in templates[row.lane]:
             weight = row.id in wanted, row.work_bytes
             heaviest[template] = max(heaviest.get(template, weight), weight)
     ranked = sorted(heaviest, key=lambda lane: heaviest[lane], reverse=True)
-    for lanes in (*((lane,) for lane in ranked if _is_own(lane)), *combinations(ranked, 2)):
+    for lanes in (*((lane,) for lane in ranked if lane in own), *combinations(ranked, 2)):
         yield Change(ChangeKind.EXCLUSIVE_LANES, lanes)
-
-
-def _is_own(lane: str) -> bool:
-    return CHANNEL_PLACEHOLDER in lane
 
 
 def _next_device(

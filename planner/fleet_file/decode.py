@@ -14,9 +14,11 @@ from planner.fleet_file.schema import (
     FleetFile,
     ModelSection,
     PipelineSection,
+    PoolSection,
     StepSection,
 )
 from planner.fleet_file.text import parse_text
+from planner.lanes import LanePool
 from planner.model import ModelId
 from planner.units import parse_bytes, parse_duration, parse_rate
 
@@ -106,7 +108,7 @@ def _model(model_id: str, model: ModelSection) -> ModelSpec:
 
 
 def _pipeline(pipeline_id: str, pipeline: PipelineSection) -> PipelineSpec:
-    lane = pipeline_id if pipeline.lane is UNSET else pipeline.lane
+    lane = pipeline_id if pipeline.lane is UNSET else _lane(pipeline.lane)
     try:
         steps = tuple(_step(*item, lane) for item in pipeline.steps.items())
     except SpecError as error:  # a step does not know its pipeline
@@ -121,11 +123,15 @@ def _pipeline(pipeline_id: str, pipeline: PipelineSection) -> PipelineSpec:
     )
 
 
-def _step(step_id: str, step: StepSection, lane: str) -> StepSpec:
+def _lane(lane: str | PoolSection) -> str | LanePool:
+    return lane if isinstance(lane, str) else LanePool(lane.pool, lane.size, lane.assign)
+
+
+def _step(step_id: str, step: StepSection, lane: str | LanePool) -> StepSpec:
     return StepSpec(
         id=step_id,
         model=ModelId(step.model),
-        lane=lane if step.lane is UNSET else step.lane,
+        lane=lane if step.lane is UNSET else _lane(step.lane),
         after=tuple(step.after),
         locks=tuple(step.locks),
         time_ns=None if step.time is UNSET else parse_duration(step.time, f"steps.{step_id}.time"),

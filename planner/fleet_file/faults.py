@@ -93,7 +93,7 @@ def _union_fault(value: object, kind: UnionType, path: str) -> SpecError | None:
     if any(fault is None for _, fault in faults):
         return None
     for choice, fault in faults:
-        if isinstance(_bare(choice), DictType) and isinstance(value, Mapping):
+        if isinstance(_bare(choice), DictType | StructType) and isinstance(value, Mapping):
             return fault
     return SpecError(f"found {shown(value)}, expected {_wanted(kind)}", path)
 

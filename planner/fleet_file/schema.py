@@ -6,6 +6,7 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from planner.fleet import COUNT_MAX, CrossStream, Dedupe
+from planner.lanes import Assign
 from planner.units import BYTES_MAX
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "FleetFile",
     "ModelSection",
     "PipelineSection",
+    "PoolSection",
     "StepSection",
     "fleet_schema",
 ]
@@ -75,6 +77,23 @@ class ModelSection(Struct, forbid_unknown_fields=True):
     weights: Annotated[_Size | UnsetType, Meta(description="Declared weight memory.")] = UNSET
 
 
+class PoolSection(Struct, forbid_unknown_fields=True):
+    """A set of lanes, NAME[0] and up: a step takes one of them."""
+
+    pool: Annotated[_Name, Meta(description="Name of the set, the same wherever it is used.")]
+    size: Annotated[_Count, Meta(description="How many lanes it has.")]
+    assign: Annotated[
+        Assign,
+        Meta(
+            description="any: the first free lane when it runs; block: each channel keeps one "
+            "lane, neighbours in equal blocks."
+        ),
+    ] = Assign.ANY
+
+
+_Lane: TypeAlias = _Name | PoolSection
+
+
 class StepSection(Struct, forbid_unknown_fields=True):
     """A step: executes one model on one lane, zero, one or many times in a frame."""
 
@@ -83,8 +102,11 @@ class StepSection(Struct, forbid_unknown_fields=True):
         list[str], Meta(description="Steps of this pipeline that precede it inside a frame.")
     ] = []
     lane: Annotated[
-        _Name | UnsetType,
-        Meta(description="Lock and stream that it runs on; {channel} is the channel's index."),
+        _Lane | UnsetType,
+        Meta(
+            description="Lock and stream that it runs on, {channel} is the channel's index; or a "
+            "set of them."
+        ),
     ] = UNSET
     locks: Annotated[
         list[_Name],
@@ -109,7 +131,7 @@ class PipelineSection(Struct, forbid_unknown_fields=True):
         Meta(description="Frames that each channel is to hold; none: no rate is wanted."),
     ] = UNSET
     lane: Annotated[
-        _Name | UnsetType,
+        _Lane | UnsetType,
         Meta(description="Lane of its steps that name none; default: the pipeline's name."),
     ] = UNSET
 

@@ -14,6 +14,9 @@ it has a run in another channel than some run of the other, or in a neighbouring
 channel: they may overlap. If both have homes and these differ, likewise. Only at a common home does
 the order decide, step by step. Two instances conflict iff a pair of their uses may overlap.
 
+A step that takes any lane of a pool has a run on each of its lanes, of different instances. At home
+with d = 1 these are runs of one execution, which takes one lane at a time: they are apart.
+
 Channels that look alike fall into one use, so a thousand cost as one; nothing else is clever here.
 """
 
@@ -34,10 +37,11 @@ _Channel: TypeAlias = tuple[int, int]
 
 
 class Run(NamedTuple):
-    """One step of one channel, in all its frames."""
+    """One step of one channel on one lane that it may take, in all its frames."""
 
     channel: _Channel
     step: int
+    lane: str
 
 
 def runs_of(fleet: FleetSpec) -> dict[InstanceId, list[Run]]:
@@ -46,8 +50,9 @@ def runs_of(fleet: FleetSpec) -> dict[InstanceId, list[Run]]:
     for p, pipeline in enumerate(fleet.pipelines):
         for c in range(pipeline.channels):
             for s, step in enumerate(pipeline.steps):
-                instance = instance_id(step.model, step.lane_of(c))
-                runs.setdefault(instance, []).append(Run((p, c), s))
+                for lane in step.lanes_of(c):
+                    instance = instance_id(step.model, lane)
+                    runs.setdefault(instance, []).append(Run((p, c), s, lane))
     return runs
 
 
@@ -61,7 +66,8 @@ class _Use:
     home : (pipeline, channel) or None
         The only channel of the runs, where that has one frame in flight.
     steps, joined : int
-        At home: the mask of the runs' steps, and of the steps that a path joins with each of them.
+        At home: the mask of the runs' steps, and of the steps that never run beside any of them,
+        being the same or joined by a path.
     """
 
     locks: frozenset[str]
@@ -140,7 +146,7 @@ class Conflicts:
             return beside
         if self._fleet.pipelines[a.channel[0]].frames_in_flight > 1:
             return f"{beside} of a neighbouring frame"
-        joined = self._order(a.channel)[a.step] >> b.step & 1
+        joined = a.step == b.step or self._order(a.channel)[a.step] >> b.step & 1
         return "" if joined else f"{beside}: no order joins them"
 
     def _order(self, channel: _Channel) -> Sequence[int]:
@@ -162,13 +168,13 @@ class Conflicts:
             steps, joined = 0, -1
             for run in runs:
                 steps |= 1 << run.step
-                joined &= order[run.step]
+                joined &= order[run.step] | 1 << run.step  # it never runs beside itself
             uses.append(_Use(locks, channel, steps, joined))
         return tuple(uses)
 
     def _locks(self, instance: InstanceId, run: Run) -> frozenset[str]:
         p, c = run.channel
-        locks = self._fleet.pipelines[p].steps[run.step].locks_of(c)
+        locks = self._fleet.pipelines[p].steps[run.step].locks_on(run.lane, c)
         return locks | self._excluded.get(instance, frozenset())
 
     def _name(self, run: Run) -> str:

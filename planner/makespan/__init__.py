@@ -6,9 +6,10 @@
                                                          kept, and nothing else delays anybody.
 
 `length` belongs to a schedule that is found here: list schedules, then constraint programming.
-`lower_bound` is proven: no schedule that keeps order and locks is shorter. Lanes are taken to be
-independent of one another; on one chip they share its cores, so `serial_length` stands beside:
-the makespan if a second lane gained nothing.
+`lower_bound` is proven: no schedule that keeps order and locks is shorter. On pools the length is
+that of one way to spread the executions over their lanes, the bound holds for all ways. Lanes are
+taken to be independent of one another; on one chip they share its cores, so `serial_length` stands
+beside: the makespan if a second lane gained nothing.
 
 Memory is no matter of this room; a schedule of locks that a plan relies on already stands for it.
 """
@@ -17,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from planner.makespan.bound import busiest_set, critical_path, energy_bound
+from planner.makespan.bound import busiest_set, critical_path, energy_bound, pool_bound
 from planner.makespan.exact import improve, is_available
 from planner.makespan.jobs import Jobs, MakespanUnit, StepTimes, times_of_steps
 from planner.makespan.listing import list_schedule, perturbed, schedule_in_order
@@ -124,7 +125,7 @@ def makespan_of(
 
 def shortest(jobs: Jobs, *, lower_bound: int = 0, exact_limit: float = EXACT_LIMIT) -> Makespan:
     """Return the shortest schedule found for jobs; `lower_bound` is one proven by other means."""
-    bound = max(lower_bound, critical_path(jobs), busiest_set(jobs))
+    bound = max(lower_bound, critical_path(jobs), busiest_set(jobs), pool_bound(jobs))
     work_behind = [time + tail for time, tail in zip(jobs.times, jobs.tails(), strict=True)]
     restarts = max(1, min(_RESTARTS_MAX, _STARTS_MAX // jobs.n))
     best: Sequence[int] = ()

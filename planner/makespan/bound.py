@@ -7,7 +7,7 @@ from typing import Final
 from planner.makespan.jobs import Jobs
 from planner.masks import mask_indices
 
-__all__ = ["busiest_set", "critical_path", "energy_bound", "one_machine_bound"]
+__all__ = ["busiest_set", "critical_path", "energy_bound", "one_machine_bound", "pool_bound"]
 
 _SEEDS_MAX: Final = 32
 """Sets of jobs that exclude one another are grown from so many places."""
@@ -37,6 +37,14 @@ def energy_bound(jobs: Jobs, work_bytes: Sequence[int], height_bytes: int) -> in
         for time, instance in zip(jobs.times, jobs.instances, strict=True)
     )
     return -(-energy // height_bytes) if height_bytes > 0 else 0
+
+
+def pool_bound(jobs: Jobs) -> int:
+    """Return how long the busiest pool needs if its lanes share its jobs evenly."""
+    return max(
+        (-(-sum(jobs.times[job] for job in members) // size) for size, members in jobs.pools),
+        default=0,
+    )
 
 
 def one_machine_bound(heads: Sequence[int], times: Sequence[int], tails: Sequence[int]) -> int:
@@ -97,7 +105,7 @@ def _exclusive_sets(jobs: Jobs) -> Iterator[list[int]]:
     """Yield sets of jobs any two of which share a lock: those of each lock, and some cliques."""
     held: dict[int, list[int]] = {}
     groups: dict[int, list[int]] = {}
-    for job, mask in enumerate(jobs.locks):
+    for job, mask in enumerate(jobs.certain):
         groups.setdefault(mask, []).append(job)
     weights = {mask: sum(jobs.times[job] for job in members) for mask, members in groups.items()}
     heaviest = sorted(groups, key=lambda mask: -weights[mask])  # stable: ties by first use

@@ -107,7 +107,9 @@ def improve(
     # Its own handler would leave the process without Python's: Ctrl-C would then kill it.
     solver.parameters.catch_sigint_signal = False
     status = solver.solve(model)
-    bound = max(lower_bound, round(solver.best_objective_bound) * granule)
+    bound = lower_bound
+    if jobs.locks == jobs.certain:  # else it is proven for these lanes alone
+        bound = max(lower_bound, round(solver.best_objective_bound) * granule)
     if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
         return Answer(None, lower_bound)
     return Answer(tuple(solver.value(begin) * granule for begin in begins), bound)

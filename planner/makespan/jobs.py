@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Self, TypeAlias
 
-from planner.fleet import FleetSpec
-from planner.schedule import Channel, Execution, Schedule
+from planner.fleet import FleetSpec, StepSpec
+from planner.lanes import LanePool
+from planner.schedule import Channel, Choice, Execution, Schedule
 
 __all__ = ["Jobs", "MakespanUnit", "StepTimes", "times_of_steps"]
 
@@ -39,7 +40,12 @@ class Jobs:
     instances : tuple of int
         Index in `Schedule.instances` of the instance that each executes.
     locks : tuple of int
-        Bit k is set iff the job holds lock k. Every job holds its lane: no mask is 0.
+        Bit k is set iff the job holds lock k. Every job holds its lane: no mask is 0. Of a pool,
+        this is the lane that has least to do so far: one way among those that are legal.
+    certain : tuple of int
+        The same of the locks that the job holds whatever lane it takes; no mask is 0.
+    pools : tuple of (size, jobs)
+        Jobs that run on so many lanes, however they are spread over them.
     after : tuple of tuple of int
         The jobs that come directly after each.
     line : tuple of int
@@ -51,6 +57,8 @@ class Jobs:
     unit: MakespanUnit
     instances: tuple[int, ...]
     locks: tuple[int, ...]
+    certain: tuple[int, ...]
+    pools: tuple[tuple[int, tuple[int, ...]], ...]
     after: tuple[tuple[int, ...], ...]
     line: tuple[int, ...]
 
@@ -58,27 +66,32 @@ class Jobs:
     def of_schedule(cls, schedule: Schedule, times: StepTimes | None = None) -> Self:
         """Return the jobs of a schedule; `times` goes before the times that the fleet gives."""
         known, unit = times_of_steps(schedule.spec, times)
-        numbers: dict[str, int] = {}
-        locks: list[int] = []
         after: list[tuple[int, ...]] = []
         line: list[int] = []
         for channel in schedule.channels:
-            start = len(locks)
-            for held in channel.locks:
-                bits = (1 << numbers.setdefault(lock, len(numbers)) for lock in sorted(held))
-                locks.append(sum(bits))
+            start = len(after)
             after += _after(channel, start)
             line += (start + step for step in channel.order.topological)
-        places = [(c, step) for c in schedule.channels for step in range(len(c.instances))]
+        places = [(c, step) for c in schedule.channels for step in range(len(c.choices))]
+        steps = [channel.pipeline.steps[step] for channel, step in places]
+        lengths = tuple(known[c.pipeline.id, c.pipeline.steps[step].id] for c, step in places)
+        taken = _taken([channel.choices[step] for channel, step in places], lengths)
+        numbers: dict[str, int] = {}
+
+        def mask(locks: Iterable[str]) -> int:
+            return sum(1 << numbers.setdefault(lock, len(numbers)) for lock in sorted(locks))
+
         return cls(
             executions=tuple(channel.execution(step) for channel, step in places),
-            times=tuple(
-                known[channel.pipeline.id, channel.pipeline.steps[step].id]
-                for channel, step in places
-            ),
+            times=lengths,
             unit=unit,
-            instances=tuple(channel.instances[step] for channel, step in places),
-            locks=tuple(locks),
+            instances=tuple(choice.instance for choice in taken),
+            locks=tuple(mask(choice.locks) for choice in taken),
+            certain=tuple(
+                mask(_certain(channel.choices[step], f"job@{job}"))
+                for job, (channel, step) in enumerate(places)
+            ),
+            pools=tuple(_pools(steps)),
             after=tuple(after),
             line=tuple(line),
         )
@@ -108,6 +121,36 @@ class Jobs:
         for job in reversed(self.line):
             tails[job] = max((self.times[j] + tails[j] for j in self.after[job]), default=0)
         return tails
+
+
+def _taken(choices: Sequence[Sequence[Choice]], times: Sequence[int]) -> list[Choice]:
+    """Return one choice for each job: of several, the one whose locks are held least so far."""
+    loads: dict[str, int] = {}
+    taken: dict[int, Choice] = {}
+    # Those without a choice first: the others spread around them. Stable: ties by job.
+    for job in sorted(range(len(choices)), key=lambda job: len(choices[job]) > 1):
+        least = min(choices[job], key=lambda choice: sum(loads.get(k, 0) for k in choice.locks))
+        taken[job] = least
+        for lock in least.locks:
+            loads[lock] = loads.get(lock, 0) + times[job]
+    return [taken[job] for job in range(len(choices))]
+
+
+def _certain(choices: Sequence[Choice], own: str) -> frozenset[str]:
+    """Return what is held whatever choice is taken; `own` where that is nothing."""
+    held = frozenset.intersection(*(choice.locks for choice in choices))
+    return held or frozenset((own,))
+
+
+def _pools(steps: Sequence[StepSpec]) -> Iterator[tuple[int, tuple[int, ...]]]:
+    """Yield the size and the jobs of each pool; `steps` has the step of each job."""
+    members: dict[str, list[int]] = {}
+    sizes: dict[str, int] = {}
+    for job, step in enumerate(steps):
+        if isinstance(step.lane, LanePool):
+            members.setdefault(step.lane.name, []).append(job)
+            sizes[step.lane.name] = step.lane.size
+    yield from ((sizes[name], tuple(jobs)) for name, jobs in members.items())
 
 
 def times_of_steps(
@@ -143,7 +186,7 @@ def times_of_steps(
 
 def _after(channel: Channel, start: int) -> list[tuple[int, ...]]:
     """Return the jobs directly after each job of a channel, whose first job is `start`."""
-    following: list[set[int]] = [set() for _ in channel.instances]
+    following: list[set[int]] = [set() for _ in channel.choices]
     for first, second, lag, _ in channel.order.edges:
         if lag == 0:
             following[first].add(start + second)

@@ -27,9 +27,11 @@ from arena.guard.machine import CallRecord, FrameRecord, Machine
 from arena.guard.moves import CallState, FrameState
 from arena.guard.rules import ChannelRules, StepRule, channel_rules
 from planner.fleet import FleetSpec, PipelineSpec
+from planner.lanes import Assign, LanePool
 from planner.model import InstanceId
 from planner.plan import AddedKind, AddedOrder
 from tests.oracles_guard import Definition, Execution, fleet_of, step
+from tests.oracles_judge import conflicting_pairs
 
 WAITING = (CallState.BLOCKED, CallState.QUEUED)
 
@@ -55,6 +57,8 @@ class World:
     """A machine with all its frames and calls, and what ever started."""
 
     machine: Machine
+    conflicts: set[frozenset[str]]
+    """Pairs of instances that a plan gives different memory."""
     frames: list[FrameRecord] = field(default_factory=list)
     calls: list[CallRecord] = field(default_factory=list)
     started: set[Execution] = field(default_factory=set)
@@ -147,9 +151,12 @@ def events(world: World, case: Case) -> Iterator[Event]:
 
 def check_apart(world: World, definition: Definition, overlaps: set[frozenset[Execution]]) -> None:
     running = [call for call in world.calls if call.state is CallState.RUNNING]
-    for one, other in combinations(map(execution_of, running), 2):
+    for first, second in combinations(running, 2):
+        one, other = execution_of(first), execution_of(second)
         assert one != other, f"two runs of {one} at once"
-        assert not definition.must_be_apart(one, other), f"{one} beside {other}"
+        served = first.choice.instance, second.choice.instance
+        assert definition.may_share_time(one, served[0], other, served[1]), f"{one} beside {other}"
+        assert frozenset(served) in world.conflicts, f"{served} may share memory"
         overlaps.add(frozenset((one, other)))
 
 
@@ -169,6 +176,8 @@ def check_waits(world: World, definition: Definition) -> None:
     for call in live:
         mine = execution_of(call)
         before = [c for c in live if definition.precedes(execution_of(c), mine)]
+        if call.rule.is_pooled:
+            before += [c for c in live if execution_of(c) == mine and c.sequence < call.sequence]
         if call.state is CallState.BLOCKED:
             assert before, f"{call} is blocked by nothing"
         elif call.state is CallState.QUEUED:
@@ -224,7 +233,7 @@ def canonical(world: World) -> tuple[object, ...]:
     live = [c for c in world.calls if c.state in (*WAITING, CallState.RUNNING)]
     return (
         frozenset(frames.values()),
-        tuple((frames[c.frame][:2], c.index, c.state) for c in live),
+        tuple((frames[c.frame][:2], c.index, c.state, c.granted) for c in live),
         frozenset(world.started),
         frozenset(world.opened.items()),
         world.mishaps,
@@ -234,7 +243,8 @@ def canonical(world: World) -> tuple[object, ...]:
 def explore(case: Case) -> tuple[int, set[frozenset[Execution]]]:
     """Visit every reachable state; return how many, and every pair seen to overlap."""
     definition = Definition(case.fleet, case.added)
-    first = World(Machine(channel_rules(case.fleet, case.added)))
+    conflicts = conflicting_pairs(case.fleet, case.added)
+    first = World(Machine(channel_rules(case.fleet, case.added)), conflicts)
     seen = {canonical(first)}
     overlaps: set[frozenset[Execution]] = set()
     open_ends = [pickle.dumps(first)]
@@ -280,6 +290,8 @@ def frames_apart(fleet: FleetSpec, one: Execution, other: Execution) -> bool:
 
 
 CHAIN = (step("a", "x"), step("b", "y", after=["a"]))
+
+POOL = LanePool("p", 2)
 
 CASES = {
     "one channel, two ordered lanes": Case(
@@ -344,6 +356,51 @@ CASES = {
         added=(
             AddedOrder(InstanceId("c@z"), InstanceId("a@x"), AddedKind.ORDER),
             AddedOrder(InstanceId("b@y"), InstanceId("c@z"), AddedKind.EXCLUSIVE),
+        ),
+    ),
+    "one step of one channel on a pool": Case(
+        fleet_of(PipelineSpec("p", (step("a", POOL), step("b", "y", after=["a"])))),
+        repeats=3,
+        mishaps=2,
+    ),
+    "a pool of three, two frames in flight": Case(
+        fleet_of(PipelineSpec("p", (step("a", LanePool("p", 3)),), frames_in_flight=2)),
+        frames=3,
+        repeats=2,
+        mishaps=1,
+    ),
+    "two channels and a step beside them on a pool": Case(
+        fleet_of(
+            PipelineSpec("p", (step("a", POOL),), channels=2),
+            PipelineSpec("q", (step("c", POOL, model="a", locks=["g"]),)),
+            PipelineSpec("r", (step("d", "y", locks=["g"]),)),
+        ),
+        frames=1,
+        mishaps=0,
+    ),
+    "two pools that one step after another takes": Case(
+        fleet_of(
+            PipelineSpec("p", (step("a", POOL), step("b", POOL), step("c", "y", after=["a"])))
+        ),
+        frames=1,
+        repeats=2,
+        mishaps=2,
+    ),
+    "a pool in blocks beside its lanes at will": Case(
+        fleet_of(
+            PipelineSpec("p", (step("a", LanePool("p", 2, Assign.BLOCK)),), channels=2),
+            PipelineSpec("q", (step("b", POOL),)),
+        ),
+        frames=1,
+        mishaps=1,
+    ),
+    "an order and an exclusion between instances of a pool": Case(
+        fleet_of(PipelineSpec("p", (step("a", POOL), step("b", POOL), step("c", "z")))),
+        frames=1,
+        repeats=2,
+        added=(
+            AddedOrder(InstanceId("a@p[1]"), InstanceId("c@z"), AddedKind.ORDER),
+            AddedOrder(InstanceId("a@p[0]"), InstanceId("b@p[1]"), AddedKind.EXCLUSIVE),
         ),
     ),
 }

@@ -128,7 +128,7 @@ def replanned(plan: Plan, changes: Iterable[Change]) -> Plan:
             case ChangeKind.EXCLUSIVE_LANES:
                 fleet = with_lock(fleet, set(change.names))
             case ChangeKind.SERIAL:
-                every = {step.lane for item in fleet.pipelines for step in item.steps}
+                every = {step.lane_name for item in fleet.pipelines for step in item.steps}
                 fleet = with_lock(fleet, every)
             case ChangeKind.FEWER_FRAMES | ChangeKind.FEWER_CHANNELS:
                 channels = change.kind is ChangeKind.FEWER_CHANNELS
@@ -159,7 +159,7 @@ def with_lock(fleet: FleetSpec, lanes: set[str]) -> FleetSpec:
             replace(
                 item,
                 steps=tuple(
-                    replace(step, locks=(*step.locks, lock)) if step.lane in lanes else step
+                    replace(step, locks=(*step.locks, lock)) if step.lane_name in lanes else step
                     for step in item.steps
                 ),
             )

@@ -20,7 +20,10 @@ from arena.guard.machine import CallRecord, FrameRecord, Machine
 from arena.guard.moves import CallState, FrameState
 from arena.guard.rules import ChannelRules, channel_rules
 from planner.fleet import FleetSpec, PipelineSpec
+from planner.lanes import LanePool
 from tests.oracles_guard import Definition, Execution, fleet_of, step
+from tests.oracles_judge import conflicting_pairs
+from tests.strategies import POOLS
 
 N_FLEETS = 100
 N_SEEDS = 10_000
@@ -29,7 +32,8 @@ Client: TypeAlias = Generator[Callable[["Client"], None], Any, None]
 
 
 def random_fleet(rng: random.Random) -> FleetSpec:
-    lanes = ["x", "y", "z", "x-{channel}"][: rng.randint(1, 4)]
+    plain = ["x", "y", "z", "x-{channel}"][: rng.randint(1, 4)]
+    lanes: list[str | LanePool] = [*plain, *rng.sample(POOLS, rng.choice([0, 1, 2]))]
     pipelines = []
     for p in range(rng.randint(1, 2)):
         names = [f"s{k}" for k in range(rng.randint(1, 4))]
@@ -56,6 +60,7 @@ class Fleet:
 
     rules: dict[str, ChannelRules]
     definition: Definition
+    conflicts: set[frozenset[str]]
     known: dict[tuple[object, ...], tuple[bool, bool, bool]] = field(default_factory=dict)
 
     def relation(self, one: Execution, other: Execution) -> tuple[bool, bool, bool]:
@@ -241,15 +246,20 @@ class Day:
     def check_grant(self, call: CallRecord) -> None:
         pipeline, channel = call.frame.channel.rules.name.rstrip("]").split("[")
         mine = Execution(pipeline, int(channel), call.frame.number, call.rule.id)
-        for other in self.running.values():
+        for running, other in self.running.items():
             assert other != mine
             assert not self.fleet.relation(mine, other)[0], f"{mine} beside {other}"
+            pair = frozenset((call.choice.instance, running.choice.instance))
+            assert pair in self.fleet.conflicts, f"{mine} beside {other}: {pair} may share memory"
         for other in self.started:
             assert not self.fleet.relation(mine, other)[1], f"{mine} starts after {other}"
         self.waiting = [c for c in self.waiting if c.is_waiting]
         for older in self.waiting:
             if older.state is CallState.QUEUED and older.sequence < call.sequence:
-                assert not set(older.rule.locks) & set(call.rule.locks), f"{older} is overtaken"
+                assert not set(older.locks) & set(call.held), f"{older} is overtaken"
+        if call.rule.is_pooled:
+            self.seen["pooled"] += 1
+            self.seen[f"lane {call.granted}"] += 1
         self.running[call] = mine
         self.started.append(mine)
 
@@ -258,7 +268,7 @@ def test_ten_thousand_random_days() -> None:
     seen: Counter[str] = Counter()
     for block in range(N_FLEETS):
         spec = random_fleet(random.Random(block))
-        fleet = Fleet(channel_rules(spec), Definition(spec))
+        fleet = Fleet(channel_rules(spec), Definition(spec), conflicting_pairs(spec))
         for seed in range(block, N_SEEDS, N_FLEETS):
             day = Day(fleet, random.Random(seed))
             try:
@@ -269,5 +279,16 @@ def test_ten_thousand_random_days() -> None:
             seen += day.seen
     assert seen["finished"] > 2 * N_SEEDS, "the days were idle"
     assert seen["gone"] > seen["withdrawn"], "no frame withdrew its calls"
-    for what in ("running", "queued", "blocked", "withdrawn", "given up", "failed", "closed"):
+    for what in (
+        "running",
+        "queued",
+        "blocked",
+        "withdrawn",
+        "given up",
+        "failed",
+        "closed",
+        "pooled",
+        "lane 0",
+        "lane 1",
+    ):
         assert seen[what] > N_SEEDS // 100, f"{what}: only {seen[what]} times"

@@ -244,7 +244,7 @@ def test_steps_of_channels_come_as_declared() -> None:
 def test_an_instance_serves_all_steps_of_its_model_on_its_lane(spec: FleetSpec) -> None:
     instances = spec.instances()
     for _, channel, step in spec.channel_steps():
-        lane = step.lane_of(channel)
-        assert instances[instance_id(step.model, lane)] == (step.model, lane)
-        assert lane in step.locks_of(channel)
+        for lane in step.lanes_of(channel):
+            assert instances[instance_id(step.model, lane)] == (step.model, lane)
+            assert lane in step.locks_on(lane, channel)
     assert set(spec.unused_models()).isdisjoint(model for model, _ in instances.values())

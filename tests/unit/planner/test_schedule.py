@@ -5,7 +5,7 @@ import pytest
 from planner.errors import SpecError, UsageError
 from planner.fleet import FleetSpec, ModelSpec, PipelineSpec, StepSpec
 from planner.model import InstanceId, ModelId
-from planner.schedule import Boundary, Execution, OrderEdge, Schedule, order_between
+from planner.schedule import Boundary, Choice, Execution, OrderEdge, Schedule, order_between
 
 M = ModelId("m")
 
@@ -63,8 +63,8 @@ def test_templates_meet_plain_names() -> None:
     assert schedule.instances == ("m@cam-0", "m@cam-1", "m@mic")
     assert schedule.may_overlap(execution("a", channel=0), Execution("voice", 0, "b"))
     assert not schedule.may_overlap(execution("a", channel=1), Execution("voice", 0, "b"))
-    assert schedule.locks_of(execution("a", channel=1)) == {"cam-1"}
-    assert schedule.instance_of(execution("a", channel=1)) == "m@cam-1"
+    assert schedule.choices_of(execution("a", channel=1)) == (Choice(1, frozenset({"cam-1"})),)
+    assert schedule.instances_of(execution("a", channel=1)) == ("m@cam-1",)
     assert [channel.name for channel in schedule.channels] == ["camera[0]", "camera[1]", "voice[0]"]
 
 
@@ -72,7 +72,7 @@ def test_channels_of_a_pipeline_share_one_closure() -> None:
     schedule = Schedule.of_fleet(fleet(CAMERA), order=[OrderEdge("camera", "track", "track", 1)])
     first, second = schedule.channels
     assert first.order is second.order
-    assert first.instances is second.instances
+    assert first.choices is second.choices
 
 
 def test_an_order_over_frames_is_transitive() -> None:
@@ -108,8 +108,9 @@ def test_exclusion_is_a_lock_without_order() -> None:
     pair = (InstanceId("m@vision"), InstanceId("m@tracking"))
     schedule = Schedule.of_fleet(fleet(CAMERA), exclusive=[pair])
     assert not schedule.may_overlap(execution("detect"), execution("track", channel=1))
-    assert schedule.locks_of(execution("detect")) == {"vision", "m@tracking|m@vision"}
-    assert schedule.locks_of(execution("read")) == {"text"}
+    (detect,), (read,) = map(schedule.choices_of, map(execution, ("detect", "read")))
+    assert detect.locks == {"vision", "m@tracking|m@vision"}
+    assert read.locks == {"text"}
 
 
 def test_graph_has_executions_boundaries_and_attributes() -> None:
@@ -122,10 +123,11 @@ def test_graph_has_executions_boundaries_and_attributes() -> None:
     graph = Schedule.of_fleet(spec, order=[OrderEdge("camera", "b", "a", 1)]).as_digraph()
     assert graph.graph["name"] == "f"
     assert graph.nodes[execution("a")] == {
-        "instance": "m@x", "model": "m", "lane": "x", "locks": ("x",), "time_ns": 5,
+        "instances": ("m@x",), "model": "m", "lanes": ("x",), "locks": (("x",),), "time_ns": 5,
     }  # fmt: skip
     assert graph.nodes[execution("b", frame=2)] == {
-        "instance": "m@y-0", "model": "m", "lane": "y-0", "locks": ("g", "y-0"), "time_ns": None,
+        "instances": ("m@y-0",), "model": "m", "lanes": ("y-0",), "locks": (("g", "y-0"),),
+        "time_ns": None,
     }  # fmt: skip
     end = Boundary("camera", 0, 0)
     assert str(end) == "end of frame 0 of camera[0]"

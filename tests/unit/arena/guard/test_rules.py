@@ -36,7 +36,8 @@ def test_every_channel_has_rules_under_its_name() -> None:
 
 
 def test_the_channel_is_filled_into_lanes_and_locks_and_a_lane_is_a_lock() -> None:
-    detect, read, track = channel_rules(STREET)["camera[1]"].steps
+    steps = channel_rules(STREET)["camera[1]"].steps
+    (detect,), (read,), (track,) = (rule.choices for rule in steps)
     assert (detect.lane, detect.locks, detect.instance) == ("cam-1", ("cam-1",), "detect@cam-1")
     assert (read.lane, read.locks) == ("ocr", ("cam-1", "npu", "ocr"))
     assert track.locks == ("tracking",)
@@ -58,9 +59,9 @@ def test_an_added_order_holds_in_the_frames_of_the_channels_that_use_both_instan
 def test_an_added_exclusion_is_one_more_lock_that_no_fleet_can_name() -> None:
     rules = channel_rules(STREET, [added("track@tracking", "detect@cam-1", AddedKind.EXCLUSIVE)])
     lock = "detect@cam-1 | track@tracking"
-    assert rules["camera[1]"].steps[0].locks == ("cam-1", lock)
-    assert rules["camera[1]"].steps[2].locks == (lock, "tracking")
-    assert rules["camera[0]"].steps[0].locks == ("cam-0",)
+    assert rules["camera[1]"].steps[0].choices[0].locks == ("cam-1", lock)
+    assert rules["camera[1]"].steps[2].choices[0].locks == (lock, "tracking")
+    assert rules["camera[0]"].steps[0].choices[0].locks == ("cam-0",)
 
 
 def test_an_added_order_that_closes_a_cycle_is_refused_with_the_cycle() -> None:
@@ -86,7 +87,9 @@ def test_rules_agree_with_the_definition(fleet: FleetSpec) -> None:
         channel_rule = rules[f"{pipeline.id}[{channel}]"]
         rule = channel_rule.steps[channel_rule.index[spec.id]]
         mine = Execution(pipeline.id, channel, 0, spec.id)
-        assert frozenset(rule.locks) == definition.locks(mine)
+        assert {
+            choice.instance: frozenset(choice.locks) for choice in rule.choices
+        } == definition.uses(mine)
         before = {channel_rule.steps[i].id for i in mask_bits(rule.before_mask)}
         assert before == {
             other.id

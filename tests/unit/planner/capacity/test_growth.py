@@ -3,8 +3,12 @@
 from dataclasses import replace
 
 from planner.capacity import GrowthOptions, GrowthStatus, capacity_of, channels_fit, together_fit
+from planner.capacity.growth import saturation
+from planner.capacity.levers import levers
+from planner.capacity.what_if import what_if
 from planner.fleet import DeviceSpec, FleetSpec, ModelSpec, PipelineSpec, StepSpec
-from planner.model import ModelId, ModelSize
+from planner.lanes import Assign, LanePool
+from planner.model import InstanceId, ModelId, ModelSize
 from planner.pipeline import plan_fleet
 from planner.plan import Plan
 from planner.units import MiB
@@ -16,7 +20,9 @@ MODELS = (
 )
 
 
-def planned(*, lane: str, device: DeviceSpec, channels: tuple[int, int] = (1, 1)) -> Plan:
+def planned(
+    *, lane: str | LanePool, device: DeviceSpec, channels: tuple[int, int] = (1, 1)
+) -> Plan:
     pipelines = (
         PipelineSpec("cam", (StepSpec("see", CAMERA, lane),), channels=channels[0]),
         PipelineSpec("mic", (StepSpec("hear", SOUND, "ears"),), channels=channels[1]),
@@ -91,3 +97,43 @@ def test_one_pipeline_counts_its_own_channels() -> None:
     one = plan_fleet(replace(plan.fleet, pipelines=(only,)), dict(plan.sizes))
     assert together_fit(one) == replace(channels_fit(one)[0], pipeline="")
     assert capacity_of(one).together == together_fit(one)
+
+
+def test_channels_of_a_pool_are_not_limited_once_its_lanes_are_full() -> None:
+    for assign in Assign:
+        pool = LanePool("eyes", 3, assign)
+        # 4 MiB for each lane that two channels may use at once, 4 MiB beside: all three fit.
+        fits = planned(lane=pool, device=DeviceSpec(16 * MiB), channels=(2, 1))
+        assert found(fits) == (None, GrowthStatus.UNLIMITED)
+        # Two lanes' worth: any lane may be taken, so a second channel needs all three.
+        small = planned(lane=pool, device=DeviceSpec(12 * MiB), channels=(1, 1))
+        largest = 1 if assign is Assign.ANY else 2
+        assert found(small) == (largest, GrowthStatus.EXACT), "blocks use a lane for each channel"
+        tiny = planned(lane=pool, device=DeviceSpec(1 * MiB), channels=(7, 1))
+        assert found(tiny) == (0, GrowthStatus.EXACT)
+
+
+def test_pools_saturate_with_two_channels_for_each_lane() -> None:
+    step = StepSpec("see", CAMERA, LanePool("eyes", 3, Assign.BLOCK))
+    assert saturation(PipelineSpec("cam", (step,))) == 6
+    assert saturation(PipelineSpec("cam", (replace(step, lane=LanePool("eyes", 3)),))) == 2
+    assert saturation(PipelineSpec("cam", (replace(step, locks=("g-{channel}",)),))) is None
+
+
+def test_what_if_looks_no_further_than_a_pool_in_blocks_changes() -> None:
+    pool = LanePool("eyes", 2, Assign.BLOCK)
+    for channels in (1, 4, 9):
+        plan = planned(lane=pool, device=DeviceSpec(), channels=(channels, 1))
+        cameras, _ = what_if(plan)
+        assert cameras.constant
+        needed = dict(cameras.points)
+        assert [needed[n] for n in range(1, 5)] == [8 * MiB, 12 * MiB, 12 * MiB, 12 * MiB]
+        assert needed[channels] == plan.needed_bytes
+
+
+def test_moves_lead_off_pools_and_never_into_them() -> None:
+    plan = planned(lane=LanePool("eyes", 2), device=DeviceSpec(), channels=(2, 1))
+    found = {lever.instance: lever for lever in levers(plan)}
+    assert found[InstanceId("camera@eyes[0]")].move_lane == "ears"
+    assert found[InstanceId("camera@eyes[0]")].move_bytes == plan.height_bytes - 4 * MiB
+    assert found[InstanceId("sound@ears")].move_lane == ""

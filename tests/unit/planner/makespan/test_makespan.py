@@ -2,6 +2,7 @@
 order or a lock never shortens the least one."""
 
 import sys
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from bench.fleets import layered, many_instances
 from planner.errors import SpecError
 from planner.fleet import FleetSpec, ModelSpec, PipelineSpec, StepSpec
+from planner.lanes import Assign, LanePool
 from planner.makespan import Makespan, MakespanUnit, makespan_of
 from planner.makespan.bound import one_machine_bound
 from planner.makespan.exact import improve
@@ -19,7 +21,9 @@ from planner.schedule import OrderEdge, Schedule, order_between
 from tests.oracles_makespan import least_makespan, one_frame
 from tests.strategies import fleets
 
-SMALL = fleets(pipelines_max=2, channels_max=2, frames_max=2, steps_max=3, executions_max=12)
+SMALL = fleets(
+    pipelines_max=2, channels_max=2, frames_max=2, steps_max=3, executions_max=12, pools=False
+)
 
 
 def timed(fleet: FleetSpec, times: list[int]) -> dict[tuple[str, str], int]:
@@ -38,7 +42,7 @@ def check_schedule(schedule: Schedule, found: Makespan) -> None:
         for second, (start, other_end) in spans.items():
             if schedule.precedes(first, second):
                 assert end <= start
-            elif first != second and schedule.locks_of(first) & schedule.locks_of(second):
+            elif first != second and not schedule.may_overlap(first, second):
                 assert end <= start or other_end <= spans[first][0]
     assert max(end for _, end in spans.values()) == found.length
 
@@ -101,6 +105,27 @@ def test_without_all_times_steps_are_counted() -> None:
     assert (found.length, found.unit, found.times) == (2, MakespanUnit.STEPS, (1, 1))
     measured = makespan_of(Schedule.of_fleet(fleet), {("p", "b"): 70})
     assert (measured.length, measured.unit) == (570, MakespanUnit.NS)
+
+
+def test_a_pool_is_as_fast_as_its_lanes_share_evenly() -> None:
+    step = StepSpec("read", ModelId("m"), LanePool("ocr", 2), time_ns=10)
+    found = makespan_of(Schedule.of_fleet(fleet_of(step, channels=5)), exact_limit=0)
+    assert (found.lower_bound, found.length, found.serial_length) == (25, 30, 50)
+    assert sorted(found.starts) == [0, 0, 10, 10, 20]
+    blocks = replace(step, lane=LanePool("ocr", 2, Assign.BLOCK))
+    kept = makespan_of(Schedule.of_fleet(fleet_of(blocks, channels=5)), exact_limit=0)
+    assert (kept.lower_bound, kept.length) == (
+        30,
+        30,
+    )  # one lane has three channels, and keeps them
+
+
+def test_constraint_programming_proves_nothing_beyond_the_lanes_that_it_was_given() -> None:
+    pool = LanePool("ocr", 2)
+    steps = [StepSpec(f"s{k}", ModelId("m"), pool, time_ns=t) for k, t in enumerate((5, 3, 3, 3))]
+    found = makespan_of(Schedule.of_fleet(fleet_of(*steps)))
+    assert found.lower_bound == 7
+    assert 8 <= found.length <= 9
 
 
 def test_memory_gives_a_bound() -> None:
