@@ -152,8 +152,24 @@ class FleetReport:
         lines += self._stages()
         return "\n".join(line.rstrip() for line in lines) + "\n"
 
+    def shown(self, most: int) -> tuple[Reading, ...]:
+        """Return at most so many readings, in order of time: where few fit, those that say most.
+
+        They are those of no instance, and those at which most was added beyond what is declared.
+        """
+        if len(self.readings) <= most:
+            return self.readings
+        before = (0, *(reading.beyond_bytes for reading in self.readings))
+
+        def weight(index: int) -> tuple[bool, int, int]:
+            reading = self.readings[index]
+            return reading.instance is not None, before[index] - reading.beyond_bytes, index
+
+        chosen = sorted(sorted(range(len(self.readings)), key=weight)[:most])
+        return tuple(self.readings[index] for index in chosen)
+
     def _stages(self) -> Iterator[str]:
-        for reading in self.readings[:ROWS_MAX]:
+        for reading in self.shown(ROWS_MAX):
             name = reading.stage.value
             if reading.instance:
                 name = f"{name} {reading.instance}"
@@ -164,7 +180,7 @@ class FleetReport:
                 f"{format_bytes(reading.beyond_bytes):>13}"
             )
         if len(self.readings) > ROWS_MAX:
-            yield f"  ... and {len(self.readings) - ROWS_MAX} more readings"
+            yield f"  ... and {len(self.readings) - ROWS_MAX} more readings (the JSON has all)"
 
     def _last(self, stage: Stage) -> int:
         found = [reading.taken_bytes for reading in self.readings if reading.stage is stage]

@@ -25,6 +25,8 @@ __all__ = ["capacity_html", "script_json"]
 
 NAME_MAX = 120
 """Longest name that the page shows whole."""
+READINGS_MAX = 100
+"""Readings of a device that the page lists; the JSON inside it has all."""
 _KIND_COLOURS: Final = (
     "#3b6fb6", "#2f8f6b", "#b98a1d", "#c8553d", "#8d949e", "#3a8fa3", "#b34d83", "#8a5fb0",
 )  # fmt: skip
@@ -98,14 +100,15 @@ def capacity_html(
 
 def _meters(report: FleetReport) -> list[tuple[Reading, float, float]]:
     """Return each reading with its declared and its undeclared part, in percent of the largest."""
-    most = max(1, *(max(r.taken_bytes, r.declared_bytes) for r in report.readings))
+    shown = report.shown(READINGS_MAX)
+    most = max([1, *(max(r.taken_bytes, r.declared_bytes) for r in shown)])
     return [
         (
             reading,
             100 * min(max(0, reading.taken_bytes), reading.declared_bytes) / most,
             100 * max(0, reading.beyond_bytes) / most,
         )
-        for reading in report.readings
+        for reading in shown
     ]
 
 

@@ -3,6 +3,7 @@
 import json
 import shutil
 import subprocess
+from collections.abc import Sequence
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,10 @@ from typing import Any
 import pytest
 
 from planner.capacity import capacity_of, what_if
+from planner.measured import FleetReport, Reading, Stage
 from planner.plan import Plan
 from planner.report.html import capacity_html
-from planner.units import format_bytes
+from planner.units import MiB, format_bytes
 from tests.hostile import hostile_plan
 from tests.plans import street_corner
 
@@ -61,6 +63,8 @@ owner.textContent = "";
 region.focus();
 result.focused = document.activeElement === region;
 result.owner = region.dataset.owner;
+result.beyond = [...document.querySelectorAll(".readings .unsafe")]
+  .map((part) => Math.round(100 * part.offsetWidth / part.parentNode.offsetWidth));
 result.resources = performance.getEntriesByType("resource").length;
 result.scripts = document.scripts.length;
 result.failures = failures;
@@ -79,9 +83,11 @@ def browser() -> str:
     return found
 
 
-def used(browser: str, plan: Plan, folder: Path) -> dict[str, Any]:
+def used(
+    browser: str, plan: Plan, folder: Path, measured: Sequence[FleetReport] = ()
+) -> dict[str, Any]:
     """Open the page of a plan, do what `ACTIONS` does, and return what it saw."""
-    text = capacity_html(capacity_of(plan), what_if(plan))
+    text = capacity_html(capacity_of(plan), what_if(plan), measured)
     page = folder / "page.html"
     page.write_text(
         text.replace("<head>", f"<head>{EARLY}", 1).replace("</body>", f"{ACTIONS}</body>")
@@ -99,9 +105,15 @@ def used(browser: str, plan: Plan, folder: Path) -> dict[str, Any]:
 
 def test_people_use_the_page(browser: str, tmp_path: Path) -> None:
     plan = street_corner()
-    found = used(browser, plan, tmp_path)
+    rows = (
+        Reading(Stage.RESERVED, None, 4 * MiB, 4 * MiB),
+        Reading(Stage.FIRST_RUN, plan.instances[0].id, 6 * MiB, 4 * MiB),
+    )
+    measured = FleetReport("acl", 64 * MiB, MiB, 4 * MiB, 2 * MiB, rows)
+    found = used(browser, plan, tmp_path, [measured])
     assert found["failures"] == []
     assert found["resources"] == 0
+    assert found["beyond"] == [33]  # 2 MiB of 6
     needed = plan.needed_bytes
     assert found["answer"].startswith(f"2 channels need {format_bytes(needed)} ({needed} bytes)")
     assert "fits with" in found["answer"]

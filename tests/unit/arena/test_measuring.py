@@ -207,6 +207,22 @@ def test_text_has_80_columns_and_says_what_is_left_out() -> None:
     assert empty.peak_bytes == empty.unmodelled_bytes == empty.loaded_bytes == 0
 
 
+def test_where_few_readings_fit_those_that_say_most_stay() -> None:
+    rows = [
+        Reading(Stage.RESERVED, None, MiB, MiB),
+        *(
+            Reading(Stage.LOADED, InstanceId(f"m{n}@x"), MiB + extra, MiB)
+            for n, extra in enumerate([0, 0, 512, 512, 512, 4096, 4096])
+        ),
+        Reading(Stage.ASKED, None, MiB, MiB),
+    ]
+    report = report_of(*rows)
+    assert report.shown(9) == report.readings
+    assert [r.instance or r.stage for r in report.shown(4)] == [
+        "reserved", "m2@x", "m5@x", "asked",
+    ]  # fmt: skip
+
+
 def test_memory_that_others_give_back_is_no_remainder() -> None:
     report = report_of(Reading(Stage.RESERVED, None, -MiB, 2 * MiB))
     assert report.unmodelled_bytes == 0

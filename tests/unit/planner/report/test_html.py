@@ -1,6 +1,7 @@
 """The page: its figures are the JSON's, hostile names stay text, nothing outside is named."""
 
 import json
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
@@ -136,4 +137,6 @@ def test_measured_stands_beside_planned() -> None:
             assert found[key] == size
             assert {format_bytes(size), str(size)} <= set(page.cells)
     assert "<script>" not in text.replace('<script>\n"use strict"', "", 1)
+    many = replace(reports[0], readings=rows * 50)
+    assert "100 of 150 readings" in capacity_html(capacity, what_if(capacity.plan), [many])
     assert "Measured beside planned" not in capacity_html(capacity, what_if(capacity.plan))
