@@ -24,6 +24,7 @@ from typing import Any
 from arena.catalogue import device_catalogue
 from bench.fleets import many_instances
 from planner.capacity import capacity_of, channels_fit, what_if
+from planner.explanation import explain_misfit
 from planner.fleet import DeviceSpec, FleetSpec, ModelSpec, PipelineSpec, StepSpec
 from planner.model import ModelId, ModelSize
 from planner.pipeline import plan_fleet
@@ -139,6 +140,13 @@ def rows() -> list[tuple[str, str, str]]:
             ("page in Chromium, until it is loaded", f"{page['load_ms'] / 1e3:.2f} s", "2 s")
         )
         table.append(("slowest of 20 what-ifs there", f"{page['what_if_ms']:.1f} ms", "100 ms"))
+    for words, fleet in (
+        ("1,000 instances", many_instances(1_000)),
+        ("20 models in 4 channels", cameras(1, own_lanes=6)),
+    ):
+        short = planned(fleet, planned(fleet, 1 << 50).needed_bytes * 4 // 5)
+        seconds = least_seconds(lambda short=short: explain_misfit(short, devices))  # type: ignore[misc]
+        table.append((f"why a fifth too much does not fit, {words}", f"{seconds:.2f} s", ""))
     for words, fleet in (
         ("lanes of their own", cameras(1, own_lanes=6)),
         ("lanes of their own and a shared one", cameras(1, own_lanes=5, shared_lanes=1)),

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from planner.capacity import capacity_of, what_if
+from planner.explanation import explain_misfit
 from planner.measured import FleetReport, Reading, Stage
 from planner.plan import Plan
 from planner.report.html import capacity_html
@@ -65,6 +66,8 @@ result.focused = document.activeElement === region;
 result.owner = region.dataset.owner;
 result.beyond = [...document.querySelectorAll(".readings .unsafe")]
   .map((part) => Math.round(100 * part.offsetWidth / part.parentNode.offsetWidth));
+result.ways = document.querySelectorAll("#ways tbody tr").length;
+result.priced = figures.explanation ? figures.explanation.ways_out.length : -1;
 result.resources = performance.getEntriesByType("resource").length;
 result.scripts = document.scripts.length;
 result.failures = failures;
@@ -87,7 +90,7 @@ def used(
     browser: str, plan: Plan, folder: Path, measured: Sequence[FleetReport] = ()
 ) -> dict[str, Any]:
     """Open the page of a plan, do what `ACTIONS` does, and return what it saw."""
-    text = capacity_html(capacity_of(plan), what_if(plan), measured)
+    text = capacity_html(capacity_of(plan), what_if(plan), measured, explain_misfit(plan))
     page = folder / "page.html"
     page.write_text(
         text.replace("<head>", f"<head>{EARLY}", 1).replace("</body>", f"{ACTIONS}</body>")
@@ -131,8 +134,10 @@ def test_people_use_the_page(browser: str, tmp_path: Path) -> None:
     assert found["focused"] is True
 
 
-def test_hostile_names_run_nothing(browser: str, tmp_path: Path) -> None:
-    found = used(browser, hostile_plan(), tmp_path)
+@pytest.mark.parametrize("limit", [1 << 30, 1])
+def test_hostile_names_run_nothing(browser: str, tmp_path: Path, limit: int) -> None:
+    found = used(browser, hostile_plan(limit=limit), tmp_path)
+    assert found["ways"] == (0 if limit > 1 else found["priced"])
     assert found["failures"] == []
     assert found["resources"] == 0
     assert found["scripts"] == 3 + 2  # the page's own, and this test's
