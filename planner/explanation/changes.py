@@ -24,7 +24,7 @@ class ChangeKind(StrEnum):
     SERIAL = "serial"
     """All steps share one lock: nothing runs at the same time. No names."""
     FEWER_FRAMES = "fewer_frames"
-    """A pipeline, and how many frames of it may be in flight."""
+    """Pipelines, and how many frames of each may be in flight."""
     FEWER_CHANNELS = "fewer_channels"
     """A pipeline, and how many channels of it remain; 0: it is left out."""
 
@@ -37,7 +37,7 @@ class Change:
     ----------
     kind : ChangeKind
     names : tuple of str
-        Instances, lanes or the pipeline.
+        Instances, lanes or pipelines.
     count : int
         Channels or frames in flight that remain.
     """
@@ -67,9 +67,10 @@ def changed(
             case ChangeKind.SERIAL:
                 fleet = _locked(fleet, tuple(_lanes(fleet)))
             case ChangeKind.FEWER_FRAMES:
-                (name,) = change.names
                 pipelines = tuple(
-                    replace(item, frames_in_flight=change.count) if item.id == name else item
+                    replace(item, frames_in_flight=change.count)
+                    if item.id in change.names
+                    else item
                     for item in fleet.pipelines
                 )
                 fleet = replace(fleet, pipelines=pipelines)

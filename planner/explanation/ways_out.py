@@ -2,19 +2,18 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations, islice
+from itertools import islice
 
 from planner.capacity import DeviceModel, GrowthOptions, channels_fit
 from planner.capacity.duplicates import dedupe_savings
 from planner.capacity.variants import plan_variant
-from planner.conflict import ConflictRelation
 from planner.explanation.changes import Change, ChangeKind, changed
+from planner.explanation.pairs import Pairs
 from planner.fleet import Dedupe, PipelineSpec, instance_id
 from planner.makespan import MakespanUnit, makespan_of
 from planner.model import InstanceId
 from planner.pipeline import schedule_of
 from planner.plan import Plan
-from planner.units import align_up
 
 __all__ = ["WayOut", "WaysOptions", "WaysOut", "find_ways_out"]
 
@@ -64,14 +63,15 @@ class WaysOptions:
     changes_max : int
         Changes planned of each kind; those that may free most.
     pairs_max : int
-        Pairs of instances that are looked at; most of them are seen to free nothing without a plan.
+        Pairs of instances, and of lanes, that are looked at; a bound tells without a plan which of
+        them free nothing.
     rows_max : int
         Ways listed of each kind; those that free most.
     """
 
     plans_max: int = 48
     planned_max: int = 20_000
-    changes_max: int = 6
+    changes_max: int = 4
     pairs_max: int = 64
     rows_max: int = 3
 
@@ -264,8 +264,9 @@ def _single_changes(
     most = options.changes_max
     yield islice(_fewer_channels(plan), most)
     yield islice(_fewer_frames(plan), most)
-    yield islice(_pairs_of_lanes(plan, culprits), most)
-    yield islice(_pairs_of_instances(plan, culprits, options.pairs_max), most)
+    pairs = Pairs(plan, culprits)
+    yield pairs.of_lanes(options.pairs_max)[:most]
+    yield pairs.of_instances(options.pairs_max)[:most]
 
 
 def _by_weight(plan: Plan) -> list[PipelineSpec]:
@@ -281,7 +282,10 @@ def _by_weight(plan: Plan) -> list[PipelineSpec]:
 
 
 def _fewer_frames(plan: Plan) -> Iterator[Change]:
-    """Yield one frame in flight fewer, and no more than one, of each pipeline."""
+    """Yield one frame in flight everywhere, then one fewer, and one, of each pipeline."""
+    several = [item.id for item in plan.fleet.pipelines if item.frames_in_flight > 1]
+    if len(several) > 1:
+        yield Change(ChangeKind.FEWER_FRAMES, tuple(several), 1)
     for item in _by_weight(plan):
         for frames in sorted({item.frames_in_flight - 1, 1}, reverse=True):
             if 1 <= frames < item.frames_in_flight:
@@ -299,79 +303,6 @@ def _fewer_channels(plan: Plan) -> Iterator[Change]:
 
 
 _GROWTH = GrowthOptions(planned_max=4_000)
-
-
-def _pairs_of_instances(
-    plan: Plan, culprits: Sequence[InstanceId], pairs_max: int
-) -> Iterator[Change]:
-    """Yield pairs in conflict of the culprits, else of the witness; what may free most first.
-
-    Excluding a pair frees at most the smaller of the two, and nothing where a clique remains that
-    is as heavy. So most pairs need no plan to be seen as useless.
-    """
-    relation = ConflictRelation.of_schedule(schedule_of(plan.fleet, plan.added))
-    masks = list(relation.masks)
-    sizes = [
-        0 if row.work_offset is None else plan.rule.reserved_bytes(row.work_bytes)
-        for row in plan.instances
-    ]
-    heaviest = sorted(range(len(sizes)), key=lambda i: -sizes[i])
-    pairs: list[tuple[int, int]] = []
-    for names in ({*culprits}, {*plan.witness}):
-        chosen = [i for i in heaviest if plan.instances[i].id in names and sizes[i]]
-        pairs = [(i, j) for i, j in combinations(chosen, 2) if masks[i] >> j & 1]
-        if pairs:
-            break
-    pairs.sort(key=lambda pair: -sizes[pair[1]])  # the lighter one stands second
-    witness = {*plan.witness}
-    members = [i for i in heaviest if plan.instances[i].id in witness]
-    height = align_up(plan.height_bytes, plan.page_bytes)
-    for i, j in pairs[:pairs_max]:
-        masks[i] ^= 1 << j
-        masks[j] ^= 1 << i
-        left = max(
-            _clique_weight(masks, sizes, [*(k for k in members if k != out), *heaviest])
-            for out in (i, j)
-        )
-        masks[i] ^= 1 << j
-        masks[j] ^= 1 << i
-        if align_up(left, plan.page_bytes) < height:
-            names_of_pair = (plan.instances[i].id, plan.instances[j].id)
-            yield Change(ChangeKind.EXCLUSIVE_INSTANCES, names_of_pair)
-
-
-def _clique_weight(masks: Sequence[int], sizes: Sequence[int], order: Iterable[int]) -> int:
-    """Return the weight of the clique that takes in whoever conflicts with all before."""
-    candidates, weight = (1 << len(sizes)) - 1, 0
-    for i in order:
-        if candidates >> i & 1:
-            weight += sizes[i]
-            candidates &= masks[i]
-    return weight
-
-
-def _pairs_of_lanes(plan: Plan, culprits: Sequence[InstanceId]) -> Iterator[Change]:
-    """Yield pairs of lanes, as the fleet names them: those of culprits and witness first.
-
-    A lane that each channel has of its own, or a pool, makes a pair with itself: its channels take
-    turns.
-    """
-    wanted = {*culprits, *plan.witness}
-    templates: dict[str, dict[str, None]] = {}
-    own: set[str] = set()
-    for _, channel, step in plan.fleet.channel_steps():
-        for lane in step.lanes_of(channel):
-            templates.setdefault(lane, {})[step.lane_name] = None
-            if lane != step.lane_name:
-                own.add(step.lane_name)
-    heaviest: dict[str, tuple[bool, int]] = {}
-    for row in plan.instances:
-        for template in templates[row.lane]:
-            weight = row.id in wanted, row.work_bytes
-            heaviest[template] = max(heaviest.get(template, weight), weight)
-    ranked = sorted(heaviest, key=lambda lane: heaviest[lane], reverse=True)
-    for lanes in (*((lane,) for lane in ranked if lane in own), *combinations(ranked, 2)):
-        yield Change(ChangeKind.EXCLUSIVE_LANES, lanes)
 
 
 def _next_device(

@@ -89,6 +89,8 @@ def _change_words(change: Change, fleet: FleetSpec, name_max: int | None) -> str
             return f"lanes {' and '.join(names)} in turn"
         case ChangeKind.SERIAL:
             return "everything in turn"
+        case ChangeKind.FEWER_FRAMES if len(names) > 1:
+            return f"frames in flight of {len(names)} pipelines -> {change.count}"
         case ChangeKind.FEWER_FRAMES:
             before = fleet.pipeline(change.names[0]).frames_in_flight
             return f"{names[0]}: frames in flight {before} -> {change.count}"

@@ -131,19 +131,15 @@ def replanned(plan: Plan, changes: Iterable[Change]) -> Plan:
                 every = {step.lane_name for item in fleet.pipelines for step in item.steps}
                 fleet = with_lock(fleet, every)
             case ChangeKind.FEWER_FRAMES | ChangeKind.FEWER_CHANNELS:
-                channels = change.kind is ChangeKind.FEWER_CHANNELS
-                fleet = replace(
-                    fleet,
-                    pipelines=tuple(
-                        item
-                        if (item.id,) != change.names
-                        else replace(item, channels=change.count)
-                        if channels
-                        else replace(item, frames_in_flight=change.count)
-                        for item in fleet.pipelines
-                        if (item.id,) != change.names or change.count
-                    ),
-                )
+                pipelines = []
+                for item in fleet.pipelines:
+                    if item.id not in change.names:
+                        pipelines.append(item)
+                    elif change.kind is ChangeKind.FEWER_FRAMES:
+                        pipelines.append(replace(item, frames_in_flight=change.count))
+                    elif change.count:
+                        pipelines.append(replace(item, channels=change.count))
+                fleet = replace(fleet, pipelines=tuple(pipelines))
     known = fleet.instances()
     kept = tuple(item for item in added if item.first in known and item.second in known)
     return plan_fleet(fleet, dict(plan.sizes), PlanOptions(page_bytes=PAGE, added=kept))

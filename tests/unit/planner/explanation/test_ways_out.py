@@ -1,5 +1,7 @@
 """The price list: each kind of change, combinations, counted limits, and how it is said."""
 
+from dataclasses import replace
+
 import pytest
 
 from planner.explanation import (
@@ -51,6 +53,14 @@ def test_frames_in_flight() -> None:
     assert change == Change(ChangeKind.FEWER_FRAMES, ("p",), 1)  # two in flight free nothing
     row = rows(plan)[change]
     assert (row.bytes_freed, row.time_added, row.time_unit.value) == (2048, 0, "ns")
+
+
+def test_frames_in_flight_of_all_pipelines() -> None:
+    first, second = steps(channels=1, frames=2), steps(channels=1, frames=3)
+    lanes = [replace(step, lane=f"other-{step.lane}") for step in second.steps]
+    plan = planned(first, replace(second, id="q", steps=tuple(lanes)))
+    row = rows(plan)[Change(ChangeKind.FEWER_FRAMES, ("p", "q"), 1)]
+    assert row.bytes_freed == 4096
 
 
 def test_channels_and_turns() -> None:
@@ -177,6 +187,7 @@ def test_changes_are_values() -> None:
         ),
         (Change(ChangeKind.SERIAL), "everything in turn"),
         (Change(ChangeKind.FEWER_FRAMES, ("p",), 1), "p: frames in flight 3 -> 1"),
+        (Change(ChangeKind.FEWER_FRAMES, ("p", "q"), 1), "frames in flight of 2 pipelines -> 1"),
         (Change(ChangeKind.FEWER_CHANNELS, ("p",), 1), "p: channels 2 -> 1"),
         (Change(ChangeKind.FEWER_CHANNELS, ("p",), 0), "without pipeline p"),
     ],
