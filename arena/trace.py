@@ -243,7 +243,7 @@ def _arrows(plan: Plan, timeline: Timeline, tracks: _Tracks) -> Iterator[_Json]:
             steps.setdefault((frame, run.record.rule.id), []).append(run)
             frames.setdefault((frame.channel.rules.name, frame.number), []).append(run)
     edges = {
-        channel_name(pipeline.id, channel): list(_edges(plan, pipeline, channel))
+        channel_name(pipeline.id, channel): tuple(dict.fromkeys(_edges(plan, pipeline, channel)))
         for pipeline in plan.fleet.pipelines
         for channel in range(pipeline.channels)
     }
