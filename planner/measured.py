@@ -141,16 +141,22 @@ class FleetReport:
             ("unmodelled remainder: running", self.unmodelled_running_bytes),
         )
 
-    def text(self) -> str:
-        """Return the report as text of at most 80 columns."""
+    def summary(self) -> str:
+        """Return the figures as text of at most 80 columns."""
         lines = [
             f"device {self.device}: {format_bytes(self.total_bytes)}, "
             f"{format_bytes(self.before_bytes)} of it used before"
         ]
         lines += [f"  {name:<31}{format_bytes(size):>14}{size:>18}" for name, size in self.rows()]
-        lines += ["", f"  {'taken, stage by stage':<37}{'taken':>14}{'declared':>14}{'beyond':>13}"]
-        lines += self._stages()
-        return "\n".join(line.rstrip() for line in lines) + "\n"
+        return "\n".join(lines) + "\n"
+
+    def text(self) -> str:
+        """Return the figures and the readings as text of at most 80 columns."""
+        lines = [
+            self.summary(),
+            f"  {'taken, stage by stage':<37}{'taken':>14}{'declared':>14}{'beyond':>13}",
+        ]
+        return "\n".join([*lines, *self._stages()]) + "\n"
 
     def shown(self, most: int) -> tuple[Reading, ...]:
         """Return at most so many readings, in order of time: where few fit, those that say most.

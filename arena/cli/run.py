@@ -2,6 +2,8 @@
 
 import sys
 import time
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,7 +17,10 @@ from arena.cli.report_files import CsvFile, HtmlFile, MarkdownFile, ReportFiles,
 from planner.errors import UsageError
 
 if TYPE_CHECKING:
+    from arena.exercise import Outcome
+    from arena.session import Fleet
     from planner.measured import FleetReport
+    from planner.plan import Plan
 
 __all__ = ["run"]
 
@@ -59,18 +64,18 @@ def run(
     a report imply --report. Exits 0 without a mismatch, 1 with one or when the plan does not fit,
     3 when the device fails.
     """
-    from arena.exercise import exercise
     from arena.session import load_opened, open_plan_or_fleet
 
-    if trace is not None and unsafe_no_guard:
-        raise UsageError("--trace records what the guard does, --unsafe-no-guard runs without it")
+    if unsafe_no_guard and (trace is not None or metrics is not None):
+        raise UsageError(
+            "--trace and --metrics record what the guard does, --unsafe-no-guard runs without it"
+        )
     started = time.perf_counter()
     limit = limit_of(memory, device_model)
     with progress("measuring models") as advance:
         opened = open_plan_or_fleet(source, memory_bytes=limit, progress=advance)
-    warn((*opened.warnings, *counted_twice(opened.plan.fleet, device_model)))
     plan = opened.plan
-    measured: list[FleetReport] = []
+    warn((*opened.warnings, *counted_twice(plan.fleet, device_model)))
     figures: dict[str, Any] = {
         "fits": plan.fits,
         "short_bytes": plan.short_bytes,
@@ -80,57 +85,75 @@ def run(
         "outside_bytes": plan.outside_bytes,
         "peak_bytes": 0,
     }
+    measured: list[FleetReport] = []
     if plan.fits:
-        total = frames * sum(pipeline.channels for pipeline in plan.fleet.pipelines)
-        with (
-            load_opened(opened, device=device, race_check=race_check) as fleet,
-            progress("running") as advance,
-        ):
-            recorded = None if trace is None else fleet.trace()
-            if metrics is not None:
-                served = fleet.metrics().serve(metrics)
-                sys.stderr.write(f"metrics: http://127.0.0.1:{served}/metrics\n")
-            done = iter(range(1, total + 1))
-            outcome = exercise(
-                fleet,
-                frames,
-                threads=threads,
-                guarded=not unsafe_no_guard,
-                on_frame=lambda _: advance(next(done), total),
-            )
-            report = fleet.report()
-            if recorded is not None and trace is not None:
-                recorded.write(trace)
-        measured.append(report)
-        figures |= {
-            "device": report.device,
-            "executions": outcome.executions,
-            "mismatches": outcome.mismatches,
-            "outside_bytes": report.outside_bytes,
-            "peak_bytes": report.peak_bytes,
-            "unmodelled_bytes": report.unmodelled_bytes,
-        }
+        recording = _Recording(trace, metrics)
+        with load_opened(opened, device=device, race_check=race_check) as fleet:
+            outcome = _drive(fleet, frames, threads, recording, guarded=not unsafe_no_guard)
+            measured.append(fleet.report())
+        figures |= _ran(outcome, measured[0])
     figures["seconds"] = round(time.perf_counter() - started, 6)
     files = ReportFiles(markdown, csv, svg, html)
-    text = "\n".join(found.text() for found in measured)
+    text = "\n".join(found.summary() for found in measured)
     if with_report or files.any:
         whole, text = files.write(plan, measured)
         figures["report"] = {**whole, "warnings": list(opened.warnings)}
     if as_json:
         emit_json(figures)
-        return _code(figures)
-    if plan.fits:
-        sys.stdout.write(
-            f"{figures['executions']} executions, {figures['mismatches']} mismatches, "
-            f"{figures['seconds']:.2f} s\n"
+    else:
+        sys.stdout.write(_shown(plan, figures, text))
+    return 0 if plan.fits and figures["mismatches"] == 0 else 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Recording:
+    """Where to write a trace, and on which port to serve metrics; None: not."""
+
+    trace: Path | None
+    port: int | None
+
+
+def _drive(
+    fleet: "Fleet", frames: int, threads: int, recording: _Recording, *, guarded: bool
+) -> "Outcome":
+    """Run all frames; a trace is written also where one of them fails."""
+    from arena.exercise import exercise
+
+    total = frames * sum(pipeline.channels for pipeline in fleet.plan.fleet.pipelines)
+    done = iter(range(1, total + 1))
+    with progress("running") as advance, ExitStack() as stack:
+        if recording.trace is not None:
+            stack.callback(fleet.trace().write, recording.trace)
+        if recording.port is not None:
+            port = fleet.metrics().serve(recording.port)
+            sys.stderr.write(f"metrics: http://127.0.0.1:{port}/metrics\n")
+        return exercise(
+            fleet,
+            frames,
+            threads=threads,
+            guarded=guarded,
+            on_frame=lambda _: advance(next(done), total),
         )
-    elif not text:
-        from planner.report.text import plan_text
-
-        text = plan_text(plan, misfit_of(plan))
-    sys.stdout.write(text)
-    return _code(figures)
 
 
-def _code(figures: dict[str, Any]) -> int:
-    return 0 if figures["fits"] and figures["mismatches"] == 0 else 1
+def _ran(outcome: "Outcome", report: "FleetReport") -> dict[str, Any]:
+    return {
+        "device": report.device,
+        "executions": outcome.executions,
+        "mismatches": outcome.mismatches,
+        "outside_bytes": report.outside_bytes,
+        "peak_bytes": report.peak_bytes,
+        "unmodelled_bytes": report.unmodelled_bytes,
+    }
+
+
+def _shown(plan: "Plan", figures: dict[str, Any], text: str) -> str:
+    """Return what a person reads: what ran, and the report or why nothing did."""
+    if plan.fits:
+        return (
+            f"{figures['executions']} executions, {figures['mismatches']} mismatches, "
+            f"{figures['seconds']:.2f} s\n{text}"
+        )
+    from planner.report.text import plan_text
+
+    return text or plan_text(plan, misfit_of(plan))

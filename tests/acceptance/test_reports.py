@@ -9,7 +9,10 @@ from typing import Any
 import jsonschema
 import pytest
 
+from arena import exercise as exercise_module
 from arena.cli import execute
+from arena.errors import DeviceError
+from arena.session import Fleet
 from planner.units import MiB
 from tests.fleets import write_fleet
 from tests.trace_format import assert_trace_format, by_phase
@@ -253,9 +256,26 @@ def test_run_writes_a_trace(
     trace = assert_trace_format(target.read_text())
     executed = [event for event in by_phase(trace, "X") if event["cat"] == "execution"]
     assert len(executed) == found["executions"]
-    words = ["--trace", str(target), "--unsafe-no-guard"]
-    refused = arena(capsys, "run", fleet, *words, code=2)
-    assert "records what the guard does" in refused["error"]["message"]
+    for words in (["--trace", str(target)], ["--metrics", "0"]):
+        refused = arena(capsys, "run", fleet, *words, "--unsafe-no-guard", code=2)
+        assert "record what the guard does" in refused["error"]["message"]
+
+
+def test_a_run_that_fails_leaves_its_trace(
+    fleet: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(loaded: Fleet, *_: object, **__: object) -> None:
+        loaded.run("camera[0].detect", bytes(64))
+        raise DeviceError("the device went away")
+
+    monkeypatch.setattr(exercise_module, "exercise", fail)
+    target = tmp_path / "out.json"
+    failed = arena(capsys, "run", fleet, "--trace", target, code=3)
+    assert "went away" in failed["error"]["message"]
+    assert len(by_phase(assert_trace_format(target.read_text()), "X")) == 2  # a frame and a run
 
 
 def test_run_serves_metrics_only_when_asked(
