@@ -7,7 +7,8 @@ from pathlib import Path
 from arena.files import read_bytes, rebase_path
 from arena.sizes import measure_models
 from arena.sources import Readers
-from planner.fleet import FleetSpec, ModelSpec, PipelineSpec, StepSpec
+from planner.fit import fit_fleet
+from planner.fleet import FleetSpec, ModelSpec, PipelineSpec, ScheduleSpec, StepSpec
 from planner.fleet_file import parse_fleet
 from planner.model import ModelId, ModelSize
 from planner.pipeline import plan_fleet
@@ -37,6 +38,7 @@ def plan_file(
     path: Path,
     *,
     memory_bytes: int | None = None,
+    fit_bytes: int | None = None,
     readers: Readers | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Planned:
@@ -49,6 +51,8 @@ def plan_file(
         file's stem.
     memory_bytes : int or None
         Replaces the fleet's own limit, bytes.
+    fit_bytes : int or None
+        Replaces what the fleet's own schedule is to fit, bytes.
     readers : mapping of model id to callable
         Models whose bytes the caller supplies.
     progress : callable
@@ -57,6 +61,8 @@ def plan_file(
     fleet = parse_fleet(read_bytes(path), name=path.stem)
     if memory_bytes is not None:
         fleet = replace(fleet, device=replace(fleet.device, memory_bytes=memory_bytes))
+    if fit_bytes is not None:
+        fleet = replace(fleet, schedule=ScheduleSpec(fit_bytes))
     return plan_spec(fleet, path.parent, readers=readers, progress=progress)
 
 
@@ -67,9 +73,14 @@ def plan_spec(
     readers: Readers | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Planned:
-    """Plan a fleet whose model files are relative to `base`; see `measure_models`."""
+    """Plan a fleet whose model files are relative to `base`; see `measure_models`.
+
+    Where the fleet's schedule is to fit a size, order and locks are added until it does.
+    """
     measured = measure_models(fleet, base, readers=readers, progress=progress)
-    plan = plan_fleet(fleet, {model: item.size for model, item in measured.items()})
+    sizes = {model: item.size for model, item in measured.items()}
+    planned = plan_fleet if fleet.schedule.fit_bytes is None else fit_fleet
+    plan = planned(fleet, sizes)
     unused = (
         f"models.{name}: no step uses this model; it is not loaded"
         for name in fleet.unused_models()

@@ -624,6 +624,11 @@ def refuse_misfit(plan: Plan, device: Device) -> None:
             f"the plan of fleet {plan.fleet.name!r} does not fit: it needs {plan.needed_bytes} "
             f"bytes, {plan.short_bytes} more than the limit"
         )
+    if plan.over_budget_bytes:
+        raise PlanError(
+            f"the plan of fleet {plan.fleet.name!r} does not fit: it takes {plan.total_bytes} "
+            f"bytes, {plan.over_budget_bytes} more than its schedule is to fit"
+        )
     if not plan.fits:
         raise PlanError(
             f"the plan of fleet {plan.fleet.name!r} does not fit: it takes {plan.stream_count} "

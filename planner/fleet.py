@@ -26,6 +26,7 @@ __all__ = [
     "FleetSpec",
     "ModelSpec",
     "PipelineSpec",
+    "ScheduleSpec",
     "StepSpec",
     "channel_name",
     "instance_id",
@@ -365,6 +366,26 @@ class DeviceSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class ScheduleSpec:
+    """What planning may choose about the order.
+
+    Attributes
+    ----------
+    fit_bytes : int or None
+        Work and weight reservation together are to be at most this: planning adds order and
+        exclusions until they are. None: nothing is added.
+    """
+
+    fit_bytes: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.fit_bytes is not None and not 0 <= self.fit_bytes <= BYTES_MAX:
+            raise SpecError(
+                f"found {shown(self.fit_bytes)}, expected 0 to 2^62 bytes", "schedule.fit"
+            )
+
+
+@dataclass(frozen=True, slots=True)
 class FleetSpec:
     """Models, the pipelines that execute them, and the device that holds them.
 
@@ -385,6 +406,7 @@ class FleetSpec:
     models: tuple[ModelSpec, ...]
     pipelines: tuple[PipelineSpec, ...]
     device: DeviceSpec = DeviceSpec()
+    schedule: ScheduleSpec = ScheduleSpec()
 
     def __post_init__(self) -> None:
         _check_name(self.name, "name")

@@ -17,7 +17,7 @@ from planner.model import (
     page_rounded,
 )
 from planner.plan import AddedKind, AddedOrder, Instance, Plan
-from planner.problem import Problem, SolveStatus
+from planner.problem import Assignment, Problem, SolveStatus
 from planner.schedule import Schedule, order_between
 from planner.solvers import Solution, SolveOptions, solve
 from planner.units import align_up
@@ -38,6 +38,9 @@ class PlanOptions:
         Reservations round up to this.
     added : tuple of AddedOrder
         Constraints beyond the fleet's own.
+    start : tuple of int
+        Valid offsets of all instances, in order of first use, if some are known: the plan is not
+        higher.
     solve : SolveOptions
         Limits of the search, counted: the same plan on every machine.
     """
@@ -45,6 +48,7 @@ class PlanOptions:
     rule: RegionRule = DEFAULT_RULE
     page_bytes: int = PAGE_BYTES
     added: tuple[AddedOrder, ...] = ()
+    start: tuple[int, ...] = ()
     solve: SolveOptions = field(default_factory=SolveOptions)
 
 
@@ -85,7 +89,8 @@ def plan_fleet(
         conflict_masks=relation.masks,
         alignments=(options.rule.align_bytes,) * len(rows),
     )
-    solution = plan_work(problem, relation, [lane for _, _, lane in rows], options.solve)
+    lanes = [lane for _, _, lane in rows]
+    solution = plan_work(problem, relation, lanes, options.solve, start=options.start)
     weights = lay_out_weights(
         [(name, model) for name, model, _ in rows], used, fleet.device.dedupe, options.rule
     )
@@ -161,9 +166,16 @@ def _reserved_work(size: ModelSize, rule: RegionRule) -> int:
 
 
 def plan_work(
-    problem: Problem, relation: ConflictRelation, lanes: Sequence[str], options: SolveOptions
+    problem: Problem,
+    relation: ConflictRelation,
+    lanes: Sequence[str],
+    options: SolveOptions,
+    *,
+    start: Sequence[int] = (),
 ) -> Solution:
     """Return offsets for the work of every instance; `lanes` names the lane of each.
+
+    The answer is not above valid offsets given as `start`.
 
     Notes
     -----
@@ -176,11 +188,24 @@ def plan_work(
     if solution.status is not SolveStatus.OPTIMAL:
         bound = fleet_bound(relation, problem.sizes, solution.bound)
         solution = solve(problem, options, bound=bound, groups=groups)
+    if start:
+        solution = _lower_of(problem, solution, Assignment(tuple(start)))
     assert solution.assignment is not None, "without a capacity there is always an assignment"
     violation = next(iter(validate(problem, solution.assignment)), None)
     if violation is not None:
         raise PlanError(f"the validator refuses our own offsets: {violation}")
     return solution
+
+
+def _lower_of(problem: Problem, solution: Solution, start: Assignment) -> Solution:
+    """Return a solution with the start's offsets if they are lower than its own."""
+    assert solution.assignment is not None, "without a capacity there is always an assignment"
+    height = start.height_bytes(problem)
+    if height >= solution.assignment.height_bytes(problem):
+        return solution
+    proven = height == solution.bound.lower_bound_bytes
+    status = SolveStatus.OPTIMAL if proven else SolveStatus.FEASIBLE
+    return replace(solution, assignment=start, status=status)
 
 
 def _private_bytes(fleet: FleetSpec, sizes: Mapping[ModelId, ModelSize], rule: RegionRule) -> int:

@@ -11,9 +11,9 @@ from planner.errors import PlanError
 from planner.fleet import FleetSpec
 from planner.model import InstanceId, ModelId, ModelSize, RegionRule
 from planner.problem import SolveStatus
-from planner.units import align_up
+from planner.units import MakespanUnit, align_up
 
-__all__ = ["AddedKind", "AddedOrder", "Instance", "Plan"]
+__all__ = ["AddedKind", "AddedOrder", "Instance", "Plan", "SchedulePrice"]
 
 
 class AddedKind(StrEnum):
@@ -68,6 +68,38 @@ class Instance:
 
 
 @dataclass(frozen=True, slots=True)
+class SchedulePrice:
+    """What the order that planning added costs: makespans of one frame of every channel.
+
+    Lanes are taken to be independent of one another; on a chip that they share, the truth lies
+    between `makespan` and `serial`.
+
+    Attributes
+    ----------
+    unit : MakespanUnit
+    makespan : int
+        Of the best schedule found that keeps everything added.
+    before : int
+        Of the best schedule found with nothing added.
+    lower_bound : int
+        No plan within the budget is shorter, whatever is added.
+    serial : int
+        The sum of all times: the makespan if a second lane gained nothing.
+    """
+
+    unit: MakespanUnit
+    makespan: int
+    before: int
+    lower_bound: int
+    serial: int
+
+    @property
+    def is_proven(self) -> bool:
+        """Whether no plan within the budget is faster."""
+        return self.makespan == self.lower_bound
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """Offsets for every instance of a fleet, with figures and proof.
 
@@ -95,6 +127,8 @@ class Plan:
         Reserved bytes with one private instance per pipeline, channel and model: no sharing.
     outside_bytes : int
         Everything else that will be allocated, page-rounded: system-managed models and datasets.
+    price : SchedulePrice or None
+        What was added costs, where planning chose the order; None elsewhere.
     """
 
     fleet: FleetSpec
@@ -110,6 +144,7 @@ class Plan:
     status: SolveStatus
     private_bytes: int
     outside_bytes: int
+    price: SchedulePrice | None = None
 
     @property
     def total_bytes(self) -> int:
@@ -135,6 +170,26 @@ class Plan:
         return 0 if limit is None else max(0, self.needed_bytes - limit)
 
     @property
+    def over_budget_bytes(self) -> int:
+        """Bytes that `total_bytes` is above what the fleet's schedule is to fit; 0 without such."""
+        budget = self.fleet.schedule.fit_bytes
+        return 0 if budget is None else max(0, self.total_bytes - budget)
+
+    @property
+    def decisive_bytes(self) -> int:
+        """What is compared with `decisive_limit_bytes`."""
+        return self.total_bytes if self.over_budget_bytes else self.needed_bytes
+
+    @property
+    def decisive_limit_bytes(self) -> int | None:
+        """The limit that decides: what the schedule is to fit if that is exceeded, else memory."""
+        return (
+            self.fleet.schedule.fit_bytes
+            if self.over_budget_bytes
+            else self.fleet.device.memory_bytes
+        )
+
+    @property
     def stream_count(self) -> int:
         """Streams that the instances and their lanes take from the device."""
         streams = dict(self.sizes)
@@ -142,10 +197,15 @@ class Plan:
         return len(lanes) + sum(streams[instance.model].stream_count for instance in self.instances)
 
     @property
-    def fits(self) -> bool:
+    def fits_device(self) -> bool:
         """Whether memory and streams suffice."""
         streams_max = self.fleet.device.streams_max
         return self.short_bytes == 0 and (streams_max is None or self.stream_count <= streams_max)
+
+    @property
+    def fits(self) -> bool:
+        """Whether memory and streams suffice, and what the schedule is to fit is kept."""
+        return self.fits_device and self.over_budget_bytes == 0
 
     def size_of(self, model: ModelId) -> ModelSize:
         """Return the measured size of a used model."""

@@ -4,6 +4,7 @@ Sizes are exact integers of bytes everywhere; text with a unit exists only at th
 """
 
 import re
+from enum import StrEnum
 from fractions import Fraction
 from typing import Final
 
@@ -14,6 +15,7 @@ __all__ = [
     "RATE_MAX",
     "GiB",
     "KiB",
+    "MakespanUnit",
     "MiB",
     "align_up",
     "format_bytes",
@@ -24,6 +26,16 @@ __all__ = [
     "parse_rate",
     "shown",
 ]
+
+
+class MakespanUnit(StrEnum):
+    """What a makespan counts."""
+
+    NS = "ns"
+    """Nanoseconds: the time of every step is known."""
+    STEPS = "steps"
+    """Steps: some time is unknown, and every step counts 1."""
+
 
 KiB: Final = 1 << 10
 MiB: Final = 1 << 20

@@ -12,6 +12,7 @@ from planner.fleet import (
     FleetSpec,
     ModelSpec,
     PipelineSpec,
+    ScheduleSpec,
     StepSpec,
 )
 from planner.model import (
@@ -23,8 +24,9 @@ from planner.model import (
     TensorSpec,
     page_rounded,
 )
-from planner.plan import AddedKind, AddedOrder, Instance, Plan
+from planner.plan import AddedKind, AddedOrder, Instance, Plan, SchedulePrice
 from planner.problem import SolveStatus
+from planner.units import MakespanUnit
 from tests.oracles_judge import has_cycle, orders_something
 from tests.strategies import fleets, work_sizes
 
@@ -174,7 +176,16 @@ def plans(draw: st.DrawFn) -> Plan:
     rates = st.sampled_from([None, 1, 12_500, 25_000])
     pipelines = tuple(replace(p, rate_millihertz=draw(rates)) for p in fleet.pipelines)
     fleet = replace(fleet, models=tuple(models), pipelines=pipelines, device=device)
-    return stacked_plan(fleet, sizes, draw(constraints(fleet)))
+    schedule = ScheduleSpec(draw(st.sampled_from([None, 0, 1 << 24])))
+    fleet = replace(fleet, schedule=schedule)
+    plan = stacked_plan(fleet, sizes, draw(constraints(fleet)))
+    return replace(plan, price=draw(st.sampled_from([None, _price_in_turns(fleet)])))
+
+
+def _price_in_turns(fleet: FleetSpec) -> SchedulePrice:
+    """What everything in turns costs: legal whatever was added."""
+    count = sum(pipeline.channels * len(pipeline.steps) for pipeline in fleet.pipelines)
+    return SchedulePrice(MakespanUnit.STEPS, count, before=1, lower_bound=0, serial=count)
 
 
 @st.composite
@@ -238,6 +249,7 @@ def street_corner() -> Plan:
             ),
         ),
         device=DeviceSpec(1 << 30, (("system", 1 << 20),), streams_max=64),
+        schedule=ScheduleSpec(1 << 20),
     )
     tensor = TensorSpec("x", "float32", (1, 3, 48, 320), 184_320)
     sizes = {
@@ -251,4 +263,5 @@ def street_corner() -> Plan:
         AddedOrder(InstanceId("reader@vision"), InstanceId("tracker@tracking"), AddedKind.ORDER),
         AddedOrder(InstanceId("copy@audio"), InstanceId("detector@bell"), AddedKind.EXCLUSIVE),
     )
-    return stacked_plan(fleet, sizes, added)
+    price = SchedulePrice(MakespanUnit.STEPS, makespan=10, before=6, lower_bound=5, serial=10)
+    return replace(stacked_plan(fleet, sizes, added), price=price)

@@ -22,23 +22,32 @@ def plan(
     ] = None,
     memory: Memory = None,
     device_model: DeviceModelName = None,
+    fit: Annotated[
+        str | None,
+        typer.Option(
+            "--fit", metavar="SIZE", help="Add order and locks until work and weights are so small."
+        ),
+    ] = None,
     as_json: JsonFlag = False,
 ) -> int:
     """Plan a fleet: offsets for every instance, with the proof of how near the optimum they are.
 
-    Exits 0 when the plan fits the device's memory, 1 when it does not; both write -o. Where it does
-    not fit: which instances cannot fit together, and what each way out frees and costs.
+    Exits 0 when the plan fits the device's memory and --fit, 1 when it does not; both write -o.
+    Where it does not fit: which instances cannot fit together, and what each way out frees and
+    costs.
     """
     from arena.planning import plan_file
     from arena.session import write_plan
     from planner.report.explanation import explanation_figures
     from planner.report.figures import plan_figures
     from planner.report.text import plan_text
+    from planner.units import parse_bytes
 
     started = time.perf_counter()
     limit = limit_of(memory, device_model)
+    budget = None if fit is None else parse_bytes(fit, "--fit")
     with progress("measuring models") as advance:
-        planned = plan_file(fleet, memory_bytes=limit, progress=advance)
+        planned = plan_file(fleet, memory_bytes=limit, fit_bytes=budget, progress=advance)
     if output is not None:
         write_plan(planned.plan, output, base=planned.base)
     warn((*planned.warnings, *counted_twice(planned.plan.fleet, device_model)))

@@ -203,7 +203,7 @@ class _Asking:
     def fits(self, number: int) -> bool | None:
         """Return whether `number` (>= 1) fits; None: it is too large to ask."""
         if number == self.current:
-            return self.plan.fits
+            return self.plan.fits_device
         fleet = self.variant(number)
         bounds = _Bounds(self.plan, fleet)
         answer = bounds.fits()
@@ -213,7 +213,7 @@ class _Asking:
         if answer is None and self.budget.take(len(fleet.instances())):
             planned = plan_variant(self.plan, fleet)
             self._needed[number] = planned.needed_bytes
-            answer = planned.fits
+            answer = planned.fits_device
         return answer
 
     def guess(self) -> int | None:
@@ -247,7 +247,7 @@ def _search(asking: _Asking, most: int, end: int | None) -> tuple[int | None, Gr
 
 def _settle(asking: _Asking, end: int) -> tuple[int | None, GrowthStatus]:
     """Ask about the number of channels from which on all further ones change nothing."""
-    at_end = asking.plan.fits if asking.current >= end else asking.fits(end)
+    at_end = asking.plan.fits_device if asking.current >= end else asking.fits(end)
     if at_end:
         return None, GrowthStatus.UNLIMITED
     if end > 2:
@@ -267,8 +267,8 @@ def _bisect(asking: _Asking, most: int, *, open_ended: bool = True) -> tuple[int
 
     `open_ended`: nothing is known of `most` + 1, it is only too many to ask about.
     """
-    low, high = (asking.current, most + 1) if asking.plan.fits else (0, asking.current)
-    open_ended = open_ended and asking.plan.fits
+    low, high = (asking.current, most + 1) if asking.plan.fits_device else (0, asking.current)
+    open_ended = open_ended and asking.plan.fits_device
     guesses = 0
     while high - low > 1:
         guess = asking.guess() if guesses < GUESSES_MAX else None

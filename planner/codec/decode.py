@@ -22,13 +22,14 @@ from planner.fleet import (
     FleetSpec,
     ModelSpec,
     PipelineSpec,
+    ScheduleSpec,
     StepSpec,
 )
 from planner.lanes import Assign, LanePool
 from planner.model import InstanceId, ModelId, ModelSize, RegionRule, TensorSpec
-from planner.plan import AddedKind, AddedOrder, Instance, Plan
+from planner.plan import AddedKind, AddedOrder, Instance, Plan, SchedulePrice
 from planner.problem import SolveStatus
-from planner.units import parse_rate
+from planner.units import MakespanUnit, parse_rate
 
 __all__ = ["CONTRADICTIONS_MAX", "claims_plan", "decode_plan", "examine_plan"]
 
@@ -150,6 +151,7 @@ def _plan(top: Place) -> Plan:
         status=part["status"].one_of(SolveStatus),
         private_bytes=part["private_bytes"].integer(),
         outside_bytes=part["outside_bytes"].integer(),
+        price=_price(part["price"]) if "price" in part else None,
     )
 
 
@@ -193,6 +195,17 @@ def _added(row: Place) -> AddedOrder:
         InstanceId(part["first"].text()),
         InstanceId(part["second"].text()),
         part["kind"].one_of(AddedKind),
+    )
+
+
+def _price(place: Place) -> SchedulePrice:
+    part = place.members("unit", "makespan", "before", "lower_bound", "serial")
+    return SchedulePrice(
+        unit=part["unit"].one_of(MakespanUnit),
+        makespan=part["makespan"].integer(),
+        before=part["before"].integer(),
+        lower_bound=part["lower_bound"].integer(),
+        serial=part["serial"].integer(),
     )
 
 
@@ -243,7 +256,8 @@ def _tensor(row: Place) -> TensorSpec:
 
 
 def _fleet(place: Place) -> FleetSpec:
-    part = place.members("version", "name", "models", "pipelines", "device")
+    keys = ("version", "name", "models", "pipelines", "device")
+    part = place.members(*keys, optional=("schedule",))
     part["version"].integer(_FLEET_VERSION, _FLEET_VERSION)
     try:
         return FleetSpec(
@@ -251,6 +265,7 @@ def _fleet(place: Place) -> FleetSpec:
             models=tuple(_model(*entry) for entry in part["models"].entries()),
             pipelines=tuple(_pipeline(*entry) for entry in part["pipelines"].entries()),
             device=_device(part["device"]),
+            schedule=_schedule(part["schedule"]) if "schedule" in part else ScheduleSpec(),
         )
     except SpecError as error:
         raise DecodeError(error.message, f"fleet.{error.path}") from None
@@ -325,6 +340,10 @@ def _device(place: Place) -> DeviceSpec:
         streams_max=_optional(part, "streams"),
         cross_stream=part["cross_stream"].one_of(CrossStream),
     )
+
+
+def _schedule(place: Place) -> ScheduleSpec:
+    return ScheduleSpec(fit_bytes=place.members("fit")["fit"].integer())
 
 
 def _contradictions(found: Json, expected: Json, path: str) -> Iterator[DecodeError]:

@@ -4,10 +4,10 @@ from typing import Any, Final
 
 from planner.codec.canonical import digest_of
 from planner.codec.steps import PlannedStep, planned_steps
-from planner.fleet import DeviceSpec, FleetSpec, ModelSpec, PipelineSpec, StepSpec
+from planner.fleet import DeviceSpec, FleetSpec, ModelSpec, PipelineSpec, ScheduleSpec, StepSpec
 from planner.lanes import LanePool
 from planner.model import ModelId, ModelSize, RegionRule, TensorSpec
-from planner.plan import Instance, Plan
+from planner.plan import Instance, Plan, SchedulePrice
 from planner.units import align_up, format_rate
 
 __all__ = [
@@ -47,6 +47,7 @@ def fleet_to_mapping(fleet: FleetSpec) -> _Mapping:
         "models": {str(model.id): _model(model) for model in fleet.models},
         "pipelines": {pipeline.id: _pipeline(pipeline) for pipeline in fleet.pipelines},
         "device": _device(fleet.device),
+        **_schedule(fleet.schedule),
     }
 
 
@@ -109,8 +110,19 @@ def _undigested(plan: Plan) -> _Mapping:
             {"first": added.first, "second": added.second, "kind": added.kind.value}
             for added in plan.added
         ],
+        **({} if plan.price is None else {"price": _price(plan.price)}),
         "models": [_size(model, size, files.get(model, "")) for model, size in plan.sizes],
         "fleet": fleet_to_mapping(plan.fleet),
+    }
+
+
+def _price(price: SchedulePrice) -> _Mapping:
+    return {
+        "unit": price.unit.value,
+        "makespan": price.makespan,
+        "before": price.before,
+        "lower_bound": price.lower_bound,
+        "serial": price.serial,
     }
 
 
@@ -216,3 +228,7 @@ def _device(device: DeviceSpec) -> _Mapping:
         "cross_stream": device.cross_stream.value,
     }
     return {key: value for key, value in mapping.items() if value is not None}
+
+
+def _schedule(schedule: ScheduleSpec) -> _Mapping:
+    return {} if schedule.fit_bytes is None else {"schedule": {"fit": schedule.fit_bytes}}

@@ -141,7 +141,7 @@ class _Question:
         device = self._plan.fleet.device
         if device.streams_max is not None and self._streams(members) > device.streams_max:
             return False
-        limit = device.memory_bytes
+        limit = self._plan.decisive_limit_bytes
         if limit is None:
             return True
         needs = self._bounds(members)
@@ -159,7 +159,7 @@ class _Question:
         if needs.lower_bytes < needs.upper_bytes:
             needs = self._solved(members) or needs
         device, streams = plan.fleet.device, self._streams(members)
-        limit, streams_max = device.memory_bytes, device.streams_max
+        limit, streams_max = plan.decisive_limit_bytes, device.streams_max
         return Culprits(
             instances=tuple(plan.instances[i].id for i in sorted(members)),
             needed_bytes=needs.upper_bytes,
@@ -180,6 +180,8 @@ class _Question:
             for row in rows
             if row.weight_offset is not None
         }
+        if plan.over_budget_bytes:  # the two reservations alone are limited
+            return _Needs(lower + sum(weights.values()), upper + sum(weights.values()))
         beside = (
             align_up(sum(weights.values()), plan.page_bytes)
             + plan_outside([row.model for row in rows], self._models, plan.page_bytes)

@@ -154,14 +154,15 @@ class _Desk:
         if made is None:
             self.left_out += 1
             return None
+        needed = made.total_bytes if self._plan.over_budget_bytes else made.needed_bytes
         return WayOut(
             changes=changes,
             device=None,
-            bytes_freed=self._plan.needed_bytes - made.needed_bytes,
+            bytes_freed=self._plan.decisive_bytes - needed,
             time_added=0,
             time_unit=self.unit,
-            needed_bytes=made.needed_bytes,
-            limit_bytes=made.fleet.device.memory_bytes,
+            needed_bytes=needed,
+            limit_bytes=self._plan.decisive_limit_bytes,
             fits=made.fits,
         )
 
@@ -310,7 +311,8 @@ def _next_device(
 ) -> Iterator[WayOut]:
     """Yield the smallest device whose usable memory suffices, if streams do not forbid it."""
     device, limit = plan.fleet.device, plan.fleet.device.memory_bytes
-    if limit is None or (device.streams_max is not None and plan.stream_count > device.streams_max):
+    too_many = device.streams_max is not None and plan.stream_count > device.streams_max
+    if limit is None or too_many or plan.over_budget_bytes:
         return
     for other in sorted(devices, key=lambda item: (item.usable_bytes, item.name)):
         if other.usable_bytes >= plan.needed_bytes:

@@ -7,7 +7,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from planner.errors import SpecError
-from planner.fleet import DeviceSpec, FleetSpec, ModelSpec, PipelineSpec, StepSpec
+from planner.fleet import DeviceSpec, FleetSpec, ModelSpec, PipelineSpec, ScheduleSpec, StepSpec
 from planner.fleet_file.schema import (
     FLEET_VERSION,
     DeviceSection,
@@ -89,6 +89,7 @@ def decode_fleet(data: Mapping[str, Any], *, name: str = "fleet") -> FleetSpec:
         models=tuple(_model(model_id, model) for model_id, model in file.models.items()),
         pipelines=tuple(_pipeline(*item) for item in file.pipelines.items()),
         device=_device(file.device),
+        schedule=ScheduleSpec(_size(file.schedule.fit, "schedule.fit")),
     )
 
 

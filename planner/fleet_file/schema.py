@@ -16,6 +16,7 @@ __all__ = [
     "ModelSection",
     "PipelineSection",
     "PoolSection",
+    "ScheduleSection",
     "StepSection",
     "fleet_schema",
 ]
@@ -161,6 +162,18 @@ class DeviceSection(Struct, forbid_unknown_fields=True):
     ] = CrossStream.HOST
 
 
+class ScheduleSection(Struct, forbid_unknown_fields=True):
+    """What planning may choose about the order."""
+
+    fit: Annotated[
+        _Size | UnsetType,
+        Meta(
+            description="Work and weights together are to be at most this: planning adds order and "
+            "exclusions until they are; none: it adds nothing."
+        ),
+    ] = UNSET
+
+
 _FILE_OR_SIZES: Final = {
     "oneOf": [
         {"required": ["file"], "properties": {"work": False, "weights": False}},
@@ -186,6 +199,9 @@ class FleetFile(Struct, forbid_unknown_fields=True):
     ] = UNSET
     device: Annotated[DeviceSection, Meta(description="The device.")] = msgspec.field(
         default_factory=DeviceSection
+    )
+    schedule: Annotated[ScheduleSection, Meta(description="The order.")] = msgspec.field(
+        default_factory=ScheduleSection
     )
 
 

@@ -6,6 +6,7 @@ from typing import Final, NamedTuple, TypeAlias
 
 from planner.fleet import Dedupe, instance_id
 from planner.judge.conflicts import Conflicts, Run, runs_of
+from planner.judge.price import judge_price
 from planner.judge.violation import Rule, Violation
 from planner.model import InstanceId, ModelId, ModelSize, page_rounded
 from planner.plan import AddedKind, Instance, Plan
@@ -74,6 +75,7 @@ def _violations(plan: Plan) -> Iterator[Violation]:
     yield from _heights(plan, work, weights)
     yield from _bound(plan, {region.instance.id: region for region in work}, conflicts)
     yield from _figures(plan, sizes)
+    yield from judge_price(plan, runs)
 
 
 def _models(plan: Plan) -> Iterator[Violation]:

@@ -26,7 +26,7 @@ class Rule(StrEnum):
     BOUND = "bound"
     """The witness proves the bound, no plan is below it, and the status claims no more."""
     FIGURE = "figure"
-    """What no sharing would cost, and what is allocated outside the arena."""
+    """What no sharing would cost, what is allocated outside the arena, and what order costs."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,16 +20,20 @@ from typing import Final
 
 from planner.makespan.bound import busiest_set, critical_path, energy_bound, pool_bound
 from planner.makespan.exact import improve, is_available
-from planner.makespan.jobs import Jobs, MakespanUnit, StepTimes, times_of_steps
+from planner.makespan.jobs import Jobs, StepTimes, times_of_steps
 from planner.makespan.listing import list_schedule, perturbed, schedule_in_order
 from planner.schedule import Execution, Schedule
+from planner.units import MakespanUnit
 
 __all__ = [
     "Jobs",
     "Makespan",
     "MakespanUnit",
     "StepTimes",
+    "list_schedule",
     "makespan_of",
+    "perturbed",
+    "schedule_in_order",
     "shortest",
     "times_of_steps",
 ]

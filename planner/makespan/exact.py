@@ -1,14 +1,19 @@
 """The least makespan by constraint programming, within limits that are counted."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import gcd
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from planner.makespan.jobs import Jobs
 from planner.masks import mask_indices
 
-__all__ = ["Answer", "improve", "is_available"]
+if TYPE_CHECKING:
+    from ortools.sat.python import cp_model
+
+__all__ = ["Answer", "ExactModel", "improve", "is_available"]
 
 _LENGTH_MAX: Final = 1 << 50
 _BYTES_MAX: Final = 1 << 50
@@ -16,7 +21,7 @@ _BYTES_MAX: Final = 1 << 50
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Starts that are perhaps better than those given, None if none are, and a proven bound."""
+    """Starts at least as good as those given, None if none were found, and a proven bound."""
 
     starts: tuple[int, ...] | None
     lower_bound: int
@@ -67,49 +72,82 @@ def improve(
     ----------
     .. [1] L. Perron, F. Didier, S. Gay, "The CP-SAT-LP solver", CP 2023.
     """
-    granule = gcd(*jobs.times) or 1
-    times = [time // granule for time in jobs.times]
-    longest = max(start + time for start, time in zip(starts, jobs.times, strict=True)) // granule
-    if sum(times) >= _LENGTH_MAX:
+    model = ExactModel.of_jobs(jobs, starts, lower_bound)
+    if model is None:
         return Answer(None, lower_bound)
-    from ortools.sat.python import cp_model
-
-    model = cp_model.CpModel()
-    begins = [model.new_int_var(0, longest - time, "") for time in times]
-    spans = [
-        model.new_fixed_size_interval_var(begin, time, "")
-        for begin, time in zip(begins, times, strict=True)
-    ]
-    end = model.new_int_var(-(-lower_bound // granule), longest, "")
-    for job, begin in enumerate(begins):
-        model.add(begin + times[job] <= end)
-        for later in jobs.after[job]:
-            model.add(begin + times[job] <= begins[later])
-        model.add_hint(begin, starts[job] // granule)
-    holders: dict[int, list[int]] = {}
-    for job, mask in enumerate(jobs.locks):
-        for lock in mask_indices(mask):
-            holders.setdefault(lock, []).append(job)
-    for members in dict.fromkeys(map(tuple, holders.values())):
-        if len(members) > 1:
-            model.add_no_overlap([spans[job] for job in members])
     if height_bytes is not None:
         demands = [work_bytes[instance] for instance in jobs.instances]
         share = gcd(*demands) or 1
         if height_bytes // share < _BYTES_MAX:
             scaled = [demand // share for demand in demands]
-            model.add_cumulative(spans, scaled, height_bytes // share)
-    model.minimize(end)
-    solver = cp_model.CpSolver()
-    solver.parameters.num_workers = 1
-    solver.parameters.random_seed = 0
-    solver.parameters.max_deterministic_time = limit
-    # Its own handler would leave the process without Python's: Ctrl-C would then kill it.
-    solver.parameters.catch_sigint_signal = False
-    status = solver.solve(model)
-    bound = lower_bound
-    if jobs.locks == jobs.certain:  # else it is proven for these lanes alone
-        bound = max(lower_bound, round(solver.best_objective_bound) * granule)
-    if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
-        return Answer(None, lower_bound)
-    return Answer(tuple(solver.value(begin) * granule for begin in begins), bound)
+            model.model.add_cumulative(model.spans, scaled, height_bytes // share)
+    return model.solve(limit)
+
+
+class ExactModel:
+    """One frame as a model: starts within a schedule's length, order and locks, the end minimal.
+
+    Attributes
+    ----------
+    model : CpModel
+        To which further constraints may be added.
+    spans : list of IntervalVar
+        Of each job, in time over the common divisor of all times.
+    """
+
+    @classmethod
+    def of_jobs(cls, jobs: Jobs, starts: Sequence[int], lower_bound: int) -> ExactModel | None:
+        """Return the model of a schedule that is known; None: its times are beyond counting."""
+        granule = gcd(*jobs.times) or 1
+        if jobs.serial_length // granule >= _LENGTH_MAX:
+            return None
+        return cls(jobs, starts, lower_bound, granule)
+
+    def __init__(self, jobs: Jobs, starts: Sequence[int], lower_bound: int, granule: int) -> None:
+        from ortools.sat.python import cp_model
+
+        self._granule, self._bound = granule, lower_bound
+        self._is_certain = jobs.locks == jobs.certain
+        self.model = model = cp_model.CpModel()
+        times = [time // granule for time in jobs.times]
+        longest = max(start // granule + time for start, time in zip(starts, times, strict=True))
+        self._begins = [model.new_int_var(0, longest - time, "") for time in times]
+        self.spans: list[cp_model.IntervalVar] = [
+            model.new_fixed_size_interval_var(begin, time, "")
+            for begin, time in zip(self._begins, times, strict=True)
+        ]
+        end = model.new_int_var(-(-lower_bound // granule), longest, "")
+        for job, begin in enumerate(self._begins):
+            model.add(begin + times[job] <= end)
+            for later in jobs.after[job]:
+                model.add(begin + times[job] <= self._begins[later])
+            model.add_hint(begin, starts[job] // granule)
+        holders: dict[int, list[int]] = {}
+        for job, mask in enumerate(jobs.locks):
+            for lock in mask_indices(mask):
+                holders.setdefault(lock, []).append(job)
+        for members in dict.fromkeys(map(tuple, holders.values())):
+            if len(members) > 1:
+                model.add_no_overlap([self.spans[job] for job in members])
+        model.minimize(end)
+
+    def solve(self, limit: float, values: Sequence[cp_model.IntVar] = ()) -> Answer:
+        """Return the answer within CP-SAT's own count of work; `found` then holds `values`."""
+        from ortools.sat.python import cp_model
+
+        solver = cp_model.CpSolver()
+        solver.parameters.num_workers = 1
+        solver.parameters.random_seed = 0
+        solver.parameters.max_deterministic_time = limit
+        # Its own handler would leave the process without Python's: Ctrl-C would then kill it.
+        solver.parameters.catch_sigint_signal = False
+        status = solver.solve(self.model)
+        self.found: tuple[int, ...] = ()
+        if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
+            return Answer(None, self._bound)
+        self.found = tuple(solver.value(value) for value in values)
+        bound = self._bound
+        if self._is_certain:  # else it is proven for these lanes alone
+            bound = max(bound, round(solver.best_objective_bound) * self._granule)
+        starts = tuple(solver.value(begin) * self._granule for begin in self._begins)
+        return Answer(starts, bound)

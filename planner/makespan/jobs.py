@@ -4,26 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Self, TypeAlias
 
 from planner.fleet import FleetSpec, StepSpec
 from planner.lanes import LanePool
 from planner.schedule import Channel, Choice, Execution, Schedule
+from planner.units import MakespanUnit
 
-__all__ = ["Jobs", "MakespanUnit", "StepTimes", "times_of_steps"]
+__all__ = ["Jobs", "StepTimes", "times_of_steps"]
 
 StepTimes: TypeAlias = Mapping[tuple[str, str], int]
 """(pipeline, step) -> time of one execution, nanoseconds, >= 0."""
-
-
-class MakespanUnit(StrEnum):
-    """What a makespan counts."""
-
-    NS = "ns"
-    """Nanoseconds: the time of every step is known."""
-    STEPS = "steps"
-    """Steps: some time is unknown, and every step counts 1."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

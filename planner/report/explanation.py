@@ -125,7 +125,10 @@ def culprits_words(culprits: Culprits, plan: Plan) -> str:
         needs, limit = f"{culprits.stream_count} streams", f"{streams_max} streams"
         proof = ""
     else:
-        needs, limit = format_bytes(culprits.needed_bytes), format_bytes(device.memory_bytes or 0)
+        needs, limit = (
+            format_bytes(culprits.needed_bytes),
+            format_bytes(plan.decisive_limit_bytes or 0),
+        )
         proof = ", proven" if culprits.is_proven else ", as far as was searched"
     n, total = len(culprits.instances), len(plan.instances)
     if n == 0:

@@ -6,7 +6,7 @@ from typing import Any, Final
 from planner.capacity import Capacity, ChannelsFit, DeviceModel, WhatIf, bytes_by_kind
 from planner.explanation import Explanation
 from planner.measured import FleetReport
-from planner.plan import Plan
+from planner.plan import Plan, SchedulePrice
 from planner.report.explanation import explanation_figures
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "device_figures",
     "measured_figures",
     "plan_figures",
+    "price_figures",
     "what_if_figures",
 ]
 
@@ -54,6 +55,7 @@ def plan_figures(plan: Plan) -> dict[str, Any]:
         "needed_bytes": plan.needed_bytes,
         "limit_bytes": plan.fleet.device.memory_bytes,
         "short_bytes": plan.short_bytes,
+        "fit_bytes": plan.fleet.schedule.fit_bytes,
         "stream_count": plan.stream_count,
         "streams_max": plan.fleet.device.streams_max,
         "counted": list(COUNTED),
@@ -63,6 +65,7 @@ def plan_figures(plan: Plan) -> dict[str, Any]:
             {"first": item.first, "second": item.second, "kind": item.kind.value}
             for item in plan.added
         ],
+        "price": None if plan.price is None else price_figures(plan.price),
         "instances": [
             {
                 "instance": row.id,
@@ -75,6 +78,18 @@ def plan_figures(plan: Plan) -> dict[str, Any]:
             }
             for row in plan.instances
         ],
+    }
+
+
+def price_figures(price: SchedulePrice) -> dict[str, Any]:
+    """Return what an added order costs; every number in `makespan_unit`."""
+    return {
+        "makespan_unit": price.unit.value,
+        "makespan": price.makespan,
+        "makespan_before": price.before,
+        "makespan_lower_bound": price.lower_bound,
+        "makespan_serial": price.serial,
+        "is_proven": price.is_proven,
     }
 
 

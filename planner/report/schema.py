@@ -116,11 +116,24 @@ def _plan() -> _Schema:
         "status": _one_of(SolveStatus),
         **dict.fromkeys(sizes, _SIZE),
         "limit_bytes": _or_null(_SIZE),
+        "fit_bytes": _or_null(_SIZE),
         "streams_max": _or_null(_SIZE),
         "witness": _TEXTS,
         "counted": _TEXTS,
         "not_counted": _TEXTS,
         "added": _rows({"first": _TEXT, "second": _TEXT, "kind": _TEXT}),
+        "price": _or_null(
+            _record(
+                {
+                    "makespan_unit": _one_of(MakespanUnit),
+                    "makespan": _SIZE,
+                    "makespan_before": _SIZE,
+                    "makespan_lower_bound": _SIZE,
+                    "makespan_serial": _SIZE,
+                    "is_proven": _FLAG,
+                }
+            )
+        ),
         "instances": _rows(
             {
                 "instance": _TEXT,

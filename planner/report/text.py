@@ -7,16 +7,18 @@ from rich.console import Console
 from rich.table import Table
 
 from planner.explanation import Explanation
-from planner.plan import Plan
+from planner.plan import AddedKind, Plan, SchedulePrice
 from planner.problem import SolveStatus
 from planner.report.explanation import explanation_text
 from planner.report.figures import NOT_COUNTED
-from planner.units import format_bytes
+from planner.units import MakespanUnit, format_bytes, format_duration
 
 __all__ = ["plan_text"]
 
 ROWS_MAX = 60
 """Instances listed in text; the JSON has all."""
+ADDED_MAX = 20
+"""Added constraints listed in text; the JSON has all."""
 
 
 def plan_text(plan: Plan, explanation: Explanation | None = None) -> str:
@@ -31,6 +33,9 @@ def plan_text(plan: Plan, explanation: Explanation | None = None) -> str:
     console.print(_instances(plan))
     if len(plan.instances) > ROWS_MAX:
         console.print(f"... and {len(plan.instances) - ROWS_MAX} more instances (--json has all)")
+    if plan.price is not None:
+        console.print(_added(plan))
+        console.print(_price(plan.price))
     console.print(_verdict(plan))
     console.print(f"not counted: {'; '.join(NOT_COUNTED)}")
     lines = out.getvalue().splitlines()
@@ -100,6 +105,36 @@ def _instances(plan: Plan) -> Table:
     return table
 
 
+def _added(plan: Plan) -> str:
+    if not plan.added:
+        return "nothing was added to the order: it fits as it is"
+    lines = [f"added to the order so that it fits ({len(plan.added)}):"]
+    for item in plan.added[:ADDED_MAX]:
+        joint = "before" if item.kind is AddedKind.ORDER else "never beside"
+        lines.append(f"  {item.first} {joint} {item.second}")
+    if len(plan.added) > ADDED_MAX:
+        lines.append(f"  ... and {len(plan.added) - ADDED_MAX} more (--json has all)")
+    return "\n".join(lines)
+
+
+def _price(price: SchedulePrice) -> str:
+    share = f" (+{price.makespan / price.before - 1:.1%})" if price.before else ""
+    if price.is_proven:
+        proof = "no plan of this size is faster"
+    else:
+        slack = price.makespan / price.lower_bound - 1 if price.lower_bound else 0
+        proof = f"at most {slack:.1%} above what any plan of this size takes"
+    return (
+        f"one frame of every channel: {_time(price, price.makespan)}{share}, "
+        f"{_time(price, price.before)} with nothing added; {proof}; "
+        f"{_time(price, price.serial)} if a second lane gained nothing"
+    )
+
+
+def _time(price: SchedulePrice, length: int) -> str:
+    return format_duration(length) if price.unit is MakespanUnit.NS else f"{length} steps"
+
+
 def _verdict(plan: Plan) -> str:
     limit = plan.fleet.device.memory_bytes
     parts = [
@@ -117,6 +152,14 @@ def _verdict(plan: Plan) -> str:
         parts.append(
             f"fits in {format_bytes(limit)} with {format_bytes(limit - plan.needed_bytes)} to spare"
         )
+    budget = plan.fleet.schedule.fit_bytes
+    if budget is not None and plan.over_budget_bytes:
+        parts.append(
+            f"DOES NOT FIT the {format_bytes(budget)} asked for: work and weights are "
+            f"{plan.over_budget_bytes} bytes ({format_bytes(plan.over_budget_bytes)}) more"
+        )
+    elif budget is not None:
+        parts.append(f"work and weights fit the {format_bytes(budget)} asked for")
     streams_max = plan.fleet.device.streams_max
     if streams_max is not None and plan.stream_count > streams_max:
         parts.append(f"DOES NOT FIT: {plan.stream_count} streams of {streams_max}")

@@ -381,7 +381,7 @@ def test_the_schema_is_valid_and_describes_every_key() -> None:
     jsonschema.Draft202012Validator.check_schema(schema)
     assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
     sections = [part for part in (schema, *schema["$defs"].values()) if "properties" in part]
-    assert len(sections) == 6
+    assert len(sections) == 7
     for section in sections:
         assert section["additionalProperties"] is False
         assert all(part.get("description") for part in section["properties"].values())

@@ -10,6 +10,7 @@ from planner.judge import VIOLATIONS_MAX, Rule, Violation, judge
 from planner.model import InstanceId, ModelId
 from planner.plan import AddedKind, AddedOrder, Instance, Plan
 from planner.problem import SolveStatus
+from planner.units import MakespanUnit
 from tests.plans import street_corner, with_figures
 
 PLAN = street_corner()
@@ -46,6 +47,11 @@ def _added(plan: Plan, first: str, second: str, kind: AddedKind) -> Plan:
 def _dedupe(plan: Plan, dedupe: Dedupe) -> Plan:
     device = replace(plan.fleet.device, dedupe=dedupe)
     return replace(plan, fleet=replace(plan.fleet, device=device))
+
+
+def _priced(plan: Plan, **changes: object) -> Plan:
+    assert plan.price is not None
+    return replace(plan, price=replace(plan.price, **changes))  # type: ignore[arg-type]
 
 
 def _share(plan: Plan, instance: str, owner: str) -> Plan:
@@ -377,6 +383,43 @@ BROKEN: dict[str, tuple[Callable[[Plan], Plan], Rule, str, str]] = {
         "outside_bytes",
         "found 8192, expected at least 12288",
     ),
+    # Price
+    "times that are not known": (
+        lambda plan: _priced(plan, unit=MakespanUnit.NS),
+        Rule.FIGURE,
+        "price.unit",
+        "found ns, expected steps",
+    ),
+    "the sum of all times is another": (
+        lambda plan: _priced(plan, serial=11),
+        Rule.FIGURE,
+        "price.serial",
+        "found 11, expected the sum of all times, 10",
+    ),
+    "adding made it faster": (
+        lambda plan: _priced(plan, before=11),
+        Rule.FIGURE,
+        "price.before",
+        "found 11, expected at most the makespan with what was added, 10",
+    ),
+    "faster than is possible": (
+        lambda plan: _priced(plan, lower_bound=12),
+        Rule.FIGURE,
+        "price.lower_bound",
+        "found 12, expected at most the makespan, 10",
+    ),
+    "slower than everything in turns": (
+        lambda plan: _priced(plan, makespan=11),
+        Rule.FIGURE,
+        "price.makespan",
+        "found 11, expected at most the sum of all times, 10",
+    ),
+    "faster than the busiest lock": (
+        lambda plan: _priced(plan, makespan=3, before=3, lower_bound=3),
+        Rule.FIGURE,
+        "price.makespan",
+        "found 3, but order and locks take 4 at least",
+    ),
 }
 
 
@@ -447,7 +490,8 @@ def test_an_example_skips_runs_that_locks_keep_apart() -> None:
     ring = replace(door.steps[0], locks=("audio",))
     loud = replace(ring, id="alarm", locks=())
     pipelines = (*PLAN.fleet.pipelines[:2], replace(door, steps=(ring, loud, door.steps[1])))
-    plan = replace(PLAN, added=PLAN.added[:1], fleet=replace(PLAN.fleet, pipelines=pipelines))
+    fleet = replace(PLAN.fleet, pipelines=pipelines)
+    plan = replace(PLAN, added=PLAN.added[:1], fleet=fleet, price=None)
     (found,) = judge(_move(plan, RING, onto=HEAR))
     assert "microphone[0].hear may run beside door[0].alarm" in found.message
 

@@ -1,0 +1,73 @@
+"""What people do by hand: everything in turns, one lane for each pipeline, lanes put together.
+
+Each is a choice of lanes that run as one. They are candidates as any other, so a fit is never worse
+than they are.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from planner.fit.placing import TimedPlan
+from planner.fit.workload import Workload
+from planner.makespan import shortest
+from planner.problem import Problem
+from planner.solvers import SolveOptions, solve
+
+__all__ = ["as_one_lane", "lanes_of_pipelines", "merged_lanes"]
+
+
+def lanes_of_pipelines(work: Workload) -> list[int]:
+    """Return a group for each instance: lanes that one pipeline uses are in one group."""
+    group = {lane: k for k, lane in enumerate(dict.fromkeys(work.lanes))}
+    for pipeline in work.schedule.spec.pipelines:
+        lanes = {
+            lane
+            for channel in range(pipeline.channels)
+            for step in pipeline.steps
+            for lane in step.lanes_of(channel)
+        }
+        together = {group[lane] for lane in lanes}
+        group = {lane: min(together) if k in together else k for lane, k in group.items()}
+    return [group[lane] for lane in work.lanes]
+
+
+def merged_lanes(work: Workload) -> Iterator[list[int]]:
+    """Yield groups of lanes, always the two put together that save most: until one is left.
+
+    Two groups save what the smaller one's largest region takes, so the two with the largest
+    regions go together. Ties by first use.
+    """
+    largest: dict[str, int] = {}
+    for lane, size in zip(work.lanes, work.work_bytes, strict=True):
+        largest[lane] = max(largest.get(lane, 0), size)
+    by_size = sorted(largest, key=lambda lane: -largest[lane])
+    for count in range(2, len(by_size) + 1):
+        first = set(by_size[:count])
+        yield [0 if lane in first else 1 + by_size.index(lane) for lane in work.lanes]
+
+
+def as_one_lane(work: Workload, groups: Sequence[int], *, exact_limit: float) -> TimedPlan:
+    """Return the schedule and the offsets of instances whose groups run in turns."""
+    members: dict[int, int] = {}
+    for instance, group in enumerate(groups):
+        members[group] = members.get(group, 0) | 1 << instance
+    problem = Problem(
+        work.work_bytes,
+        conflict_masks=tuple(
+            mask & ~members[group] for mask, group in zip(work.conflicts, groups, strict=True)
+        ),
+    )
+    assignment = solve(problem, SolveOptions(rounds_max=0), groups=groups).assignment
+    assert assignment is not None, "without a capacity there is always an assignment"
+    first = max(mask.bit_length() for mask in work.jobs.locks)
+    locks = tuple(
+        mask | 1 << first + groups[instance]
+        for mask, instance in zip(work.jobs.locks, work.jobs.instances, strict=True)
+    )
+    found = shortest(replace(work.jobs, locks=locks), exact_limit=exact_limit)
+    return TimedPlan(
+        length=found.length,
+        height=assignment.height_bytes(problem),
+        starts=found.starts,
+        offsets=assignment.offsets,
+    )

@@ -1,0 +1,30 @@
+"""Up to six executions: a fit is as fast as the best of all sets of exclusions, at every height."""
+
+import pytest
+
+from planner.fit import fit_fleet
+from planner.pipeline import plan_fleet
+from tests.fitted import declared_sizes, step_times, timed_fleet
+from tests.oracles_fit import frontier
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_no_choice_of_exclusions_is_faster(seed: int) -> None:
+    fleet = timed_fleet(seed, executions_max=3 + seed % 4, models=4)
+    sizes = declared_sizes(fleet)
+    free = plan_fleet(fleet, sizes)
+    if len(free.instances) > 5:
+        pytest.skip("more sets of exclusions than are worth trying")
+    reserved = [free.rule.reserved_bytes(row.work_bytes) for row in free.instances]
+    points = frontier(fleet, reserved, step_times(fleet))
+    for height, least in points:
+        for room in (0, 512):
+            best = min(length for other, length in points if other <= height + room)
+            plan = fit_fleet(fleet, sizes, budget_bytes=free.weight_bytes + height + room)
+            assert plan.fits
+            assert plan.price is not None
+            assert (plan.price.makespan, plan.price.lower_bound) == (best, best)
+        assert best <= least
+    below = fit_fleet(fleet, sizes, budget_bytes=free.weight_bytes + points[0][0] - 1)
+    assert not below.fits
+    assert below.height_bytes == points[0][0]
