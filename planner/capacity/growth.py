@@ -28,6 +28,7 @@ __all__ = [
     "GrowthOptions",
     "GrowthStatus",
     "channels_fit",
+    "channels_of",
     "needed_with",
     "saturation",
     "together_fit",
@@ -112,6 +113,19 @@ def channels_fit(plan: Plan, options: GrowthOptions = GrowthOptions()) -> tuple[
     """
     budget = _Budget(options)
     return tuple(_of_pipeline(plan, pipeline, budget) for pipeline in plan.fleet.pipelines)
+
+
+def channels_of(
+    plan: Plan, pipeline_id: str, options: GrowthOptions = GrowthOptions()
+) -> ChannelsFit:
+    """Return how many channels of one pipeline fit while the others stay as they are.
+
+    Raises
+    ------
+    SpecError
+        The fleet has no such pipeline. Caused by the caller.
+    """
+    return _of_pipeline(plan, plan.fleet.pipeline(pipeline_id), _Budget(options))
 
 
 def together_fit(plan: Plan, options: GrowthOptions = GrowthOptions()) -> ChannelsFit:

@@ -20,7 +20,8 @@ __all__ = ["Pairs"]
 class Pairs:
     """Pairs of one plan that might take turns; those of the culprits and the witness first."""
 
-    def __init__(self, plan: Plan, culprits: Sequence[InstanceId]) -> None:
+    def __init__(self, plan: Plan, culprits: Sequence[InstanceId], pairs_max: int) -> None:
+        self._pairs_max = min(pairs_max, 1_000 * pairs_max // len(plan.instances))
         self._plan, self._culprits = plan, {*culprits}
         self._witness = {*plan.witness}
         self._sizes = [
@@ -29,7 +30,7 @@ class Pairs:
         ]
         self._heaviest = sorted(range(len(self._sizes)), key=lambda i: -self._sizes[i])
 
-    def of_instances(self, pairs_max: int) -> list[Change]:
+    def of_instances(self) -> list[Change]:
         """Return pairs of instances in conflict; what may free most first.
 
         They are culprits, or of the witness where no two culprits conflict. A pair frees at most
@@ -45,7 +46,7 @@ class Pairs:
                 break
         pairs.sort(key=lambda pair: -self._sizes[pair[1]])  # the lighter one stands second
         found = []
-        for i, j in pairs[:pairs_max]:
+        for i, j in pairs[: self._pairs_max]:
             without = [*masks]
             without[i] ^= 1 << j
             without[j] ^= 1 << i
@@ -53,7 +54,7 @@ class Pairs:
             found.append((self._open_bytes(without, (i, j)), change))
         return _ranked(found)
 
-    def of_lanes(self, pairs_max: int) -> list[Change]:
+    def of_lanes(self) -> list[Change]:
         """Return pairs of lanes, as the fleet names them; what may free most first.
 
         A lane that each channel has of its own, or a pool, makes a pair with itself: its channels
@@ -62,7 +63,7 @@ class Pairs:
         lanes = self._lanes()
         plain = {row.lane for row in self._plan.instances}  # the others have lanes by other names
         pairs = (*((lane,) for lane in lanes if lane not in plain), *combinations(lanes, 2))
-        changes = [Change(ChangeKind.EXCLUSIVE_LANES, pair) for pair in pairs[:pairs_max]]
+        changes = [Change(ChangeKind.EXCLUSIVE_LANES, pair) for pair in pairs[: self._pairs_max]]
         return _ranked((self._open_bytes(self._masks((change,))), change) for change in changes)
 
     def _lanes(self) -> list[str]:

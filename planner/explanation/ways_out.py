@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
-from planner.capacity import DeviceModel, GrowthOptions, channels_fit
+from planner.capacity import DeviceModel, GrowthOptions, channels_of
 from planner.capacity.duplicates import dedupe_savings
 from planner.capacity.variants import plan_variant
 from planner.explanation.changes import Change, ChangeKind, changed
@@ -63,8 +63,8 @@ class WaysOptions:
     changes_max : int
         Changes planned of each kind; those that may free most.
     pairs_max : int
-        Pairs of instances, and of lanes, that are looked at; a bound tells without a plan which of
-        them free nothing.
+        Pairs of instances, and of lanes, that are looked at, fewer where there are more than a
+        thousand instances; a bound tells without a plan which of them free nothing.
     rows_max : int
         Ways listed of each kind; those that free most.
     """
@@ -265,9 +265,9 @@ def _single_changes(
     most = options.changes_max
     yield islice(_fewer_channels(plan), most)
     yield islice(_fewer_frames(plan), most)
-    pairs = Pairs(plan, culprits)
-    yield pairs.of_lanes(options.pairs_max)[:most]
-    yield pairs.of_instances(options.pairs_max)[:most]
+    pairs = Pairs(plan, culprits, options.pairs_max)
+    yield pairs.of_lanes()[:most]
+    yield pairs.of_instances()[:most]
 
 
 def _by_weight(plan: Plan) -> list[PipelineSpec]:
@@ -296,9 +296,9 @@ def _fewer_frames(plan: Plan) -> Iterator[Change]:
 def _fewer_channels(plan: Plan) -> Iterator[Change]:
     """Yield as many channels of each pipeline as fit, and one channel fewer."""
     several = len(plan.fleet.pipelines) > 1
-    largest = {found.pipeline: found.largest for found in channels_fit(plan, _GROWTH)}
     for item in _by_weight(plan):
-        for count in sorted({item.channels - 1, largest[item.id] or 0}, reverse=True):
+        largest = channels_of(plan, item.id, _GROWTH).largest or 0
+        for count in sorted({item.channels - 1, largest}, reverse=True):
             if count < item.channels and (count or several):
                 yield Change(ChangeKind.FEWER_CHANNELS, (item.id,), count)
 

@@ -2,10 +2,20 @@
 
 from dataclasses import replace
 
-from planner.capacity import GrowthOptions, GrowthStatus, capacity_of, channels_fit, together_fit
+import pytest
+
+from planner.capacity import (
+    GrowthOptions,
+    GrowthStatus,
+    capacity_of,
+    channels_fit,
+    channels_of,
+    together_fit,
+)
 from planner.capacity.growth import saturation
 from planner.capacity.levers import levers
 from planner.capacity.what_if import what_if
+from planner.errors import SpecError
 from planner.fleet import DeviceSpec, FleetSpec, ModelSpec, PipelineSpec, StepSpec
 from planner.lanes import Assign, LanePool
 from planner.model import InstanceId, ModelId, ModelSize
@@ -57,6 +67,13 @@ def test_not_even_one_fits() -> None:
         for channels in (1, 5):
             plan = planned(lane=lane, device=DeviceSpec(1 * MiB), channels=(channels, 1))
             assert found(plan) == (0, GrowthStatus.EXACT)
+
+
+def test_one_pipeline_may_be_asked_alone() -> None:
+    plan = planned(lane="cam-{channel}", device=DeviceSpec(60 * MiB))
+    assert tuple(channels_of(plan, name) for name in ("cam", "mic")) == channels_fit(plan)
+    with pytest.raises(SpecError, match="did you mean 'mic'"):
+        channels_of(plan, "mik")
 
 
 def test_proportions_are_kept() -> None:
