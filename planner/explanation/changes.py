@@ -15,6 +15,8 @@ __all__ = ["Change", "ChangeKind", "changed"]
 class ChangeKind(StrEnum):
     """What is changed; `Change.names` and `Change.count` mean what each says."""
 
+    FIT = "fit"
+    """Planning adds order and locks until work and weights take `count` bytes. No names."""
     DEDUPE_WEIGHTS = "dedupe_weights"
     """Weights whose bytes are equal are held once (``dedupe: weights``). No names."""
     EXCLUSIVE_INSTANCES = "exclusive_instances"
@@ -39,7 +41,7 @@ class Change:
     names : tuple of str
         Instances, lanes or pipelines.
     count : int
-        Channels or frames in flight that remain.
+        Channels or frames in flight that remain; bytes to fit.
     """
 
     kind: ChangeKind
@@ -52,7 +54,8 @@ def changed(
 ) -> tuple[FleetSpec, tuple[AddedOrder, ...]]:
     """Return a fleet after some changes, and the constraints that planning has to add for them.
 
-    Exclusion of instances that a change before it has removed is left out.
+    Exclusion of instances that a change before it has removed is left out. `FIT` is no change of
+    the fleet: see `fitted`.
     """
     added: list[AddedOrder] = []
     for change in changes:

@@ -8,6 +8,7 @@ from planner.capacity import DeviceModel, GrowthOptions, channels_of
 from planner.capacity.duplicates import dedupe_savings
 from planner.capacity.variants import plan_variant
 from planner.explanation.changes import Change, ChangeKind, changed
+from planner.explanation.fitted import budget_within, fitted
 from planner.explanation.pairs import Pairs
 from planner.fleet import Dedupe, PipelineSpec, instance_id
 from planner.makespan import MakespanUnit, makespan_of
@@ -67,6 +68,8 @@ class WaysOptions:
         thousand instances; a bound tells without a plan which of them free nothing.
     rows_max : int
         Ways listed of each kind; those that free most.
+    fit_executions_max : int
+        Most executions of a frame of every channel for which planning chooses an order here.
     """
 
     plans_max: int = 48
@@ -74,6 +77,7 @@ class WaysOptions:
     changes_max: int = 4
     pairs_max: int = 64
     rows_max: int = 3
+    fit_executions_max: int = 150
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,10 +134,11 @@ def find_ways_out(
         found.sort(key=lambda row: (not row.fits, -row.bytes_freed))
         useful += found
         rows += found[: options.rows_max]
-    if not any(row.fits for row in rows):
+    chosen = list(desk.fitted())
+    if not any(row.fits for row in (*chosen, *rows)):
         rows += desk.combined(useful)
-    rows = [desk.with_time(row) for row in rows]
-    rows += _next_device(plan, devices, desk.unit)
+    priced = [desk.with_time(row) for row in rows]
+    rows = [*chosen, *priced, *_next_device(plan, devices, desk.unit)]
     return WaysOut(tuple(sorted(rows, key=_rank)), desk.left_out)
 
 
@@ -178,6 +183,27 @@ class _Desk:
         if all(change.kind in _CONSTRAINTS for change in row.changes):
             added = max(0, added)
         return replace(row, time_added=added)
+
+    def fitted(self) -> Iterator[WayOut]:
+        """Yield the way out in which planning chooses the order, priced by itself."""
+        budget = budget_within(self._plan)
+        if budget is None:
+            return
+        if len(self._span.executions) > self._options.fit_executions_max:
+            self.left_out += 1
+            return
+        made = fitted(self._plan, budget)
+        if made.fits and made.price is not None:
+            yield WayOut(
+                changes=(Change(ChangeKind.FIT, (), budget),),
+                device=None,
+                bytes_freed=self._plan.needed_bytes - made.needed_bytes,
+                time_added=made.price.makespan - made.price.before,
+                time_unit=made.price.unit,
+                needed_bytes=made.needed_bytes,
+                limit_bytes=made.fleet.device.memory_bytes,
+                fits=True,
+            )
 
     def combined(self, singles: Sequence[WayOut]) -> list[WayOut]:
         """Return a way out of several changes that fits, or that frees most; none: no better."""
@@ -234,6 +260,7 @@ class _Desk:
 
 _CONSTRAINTS = {ChangeKind.EXCLUSIVE_INSTANCES, ChangeKind.EXCLUSIVE_LANES, ChangeKind.SERIAL}
 _COMBINED = (
+    ChangeKind.FIT,
     ChangeKind.DEDUPE_WEIGHTS,
     ChangeKind.FEWER_FRAMES,
     ChangeKind.EXCLUSIVE_INSTANCES,

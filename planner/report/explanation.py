@@ -79,6 +79,8 @@ def _cut(name: str, most: int | None) -> str:
 def _change_words(change: Change, fleet: FleetSpec, name_max: int | None) -> str:
     names = [_cut(name, name_max) for name in change.names]
     match change.kind:
+        case ChangeKind.FIT:
+            return f"order that planning chooses (--fit {change.count})"
         case ChangeKind.DEDUPE_WEIGHTS:
             return "equal weights held once (dedupe: weights)"
         case ChangeKind.EXCLUSIVE_INSTANCES:

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from planner.capacity import DeviceModel
 from planner.conflict import ConflictRelation
 from planner.explanation import Change, ChangeKind, Culprits, WayOut, explain_misfit
+from planner.explanation.fitted import EFFORT
+from planner.fit import fit_fleet
 from planner.fleet import Dedupe, DeviceSpec, FleetSpec, ModelSpec
 from planner.makespan import makespan_of
 from planner.model import InstanceId, ModelSize
@@ -164,6 +166,11 @@ def with_lock(fleet: FleetSpec, lanes: set[str]) -> FleetSpec:
     )
 
 
+def fitted_again(plan: Plan, budget: int) -> Plan:
+    options = PlanOptions(page_bytes=PAGE, added=plan.added)
+    return fit_fleet(plan.fleet, dict(plan.sizes), options, budget, fit=EFFORT)
+
+
 def length(plan: Plan) -> int:
     return makespan_of(schedule_of(plan.fleet, plan.added), exact_limit=0).length
 
@@ -186,11 +193,18 @@ def test_every_price_is_what_planning_again_gives(plan: Plan) -> None:
             assert (row.device.name, row.limit_bytes, row.fits) == ("enough", usable, True)
             assert (row.bytes_freed, row.time_added, row.changes) == (0, 0, ())
             continue
-        made = replanned(plan, row.changes)
+        fit = row.changes[0].kind is ChangeKind.FIT
+        budget = row.changes[0].count
+        made = fitted_again(plan, budget) if fit else replanned(plan, row.changes)
         assert row.needed_bytes == made.needed_bytes
         assert row.bytes_freed == plan.needed_bytes - made.needed_bytes
         assert row.fits == made.fits
         assert row.fits or row.bytes_freed > 0
+        if fit:
+            assert made.price is not None
+            assert row.time_added == made.price.makespan - made.price.before
+            assert row.fits
+            continue
         added = length(made) - length(plan)
         service = {ChangeKind.DEDUPE_WEIGHTS, ChangeKind.FEWER_FRAMES, ChangeKind.FEWER_CHANNELS}
         less = any(change.kind in service for change in row.changes)

@@ -1,9 +1,10 @@
 """Who cannot fit together: cliques, odd cycles, weights, streams, reserves, and spent budgets."""
 
+from dataclasses import replace
 from itertools import combinations
 
 from planner.explanation.culprits import Culprits, find_culprits
-from planner.fleet import DeviceSpec, FleetSpec, ModelSpec, PipelineSpec, StepSpec
+from planner.fleet import DeviceSpec, FleetSpec, ModelSpec, PipelineSpec, ScheduleSpec, StepSpec
 from planner.model import InstanceId, ModelId, ModelSize
 from planner.pipeline import PlanOptions, plan_fleet
 from planner.plan import AddedKind, AddedOrder, Plan
@@ -62,6 +63,14 @@ def test_weights_count_once_and_with_work() -> None:
     assert names(found(both)) == ["m0", "m1"]
 
 
+def test_what_the_rest_does_not_need_goes() -> None:
+    """What sets the height comes first, but one instance's weights alone are too much."""
+    plan = planned(DeviceSpec(8 * 512), (1024, 0), (1024, 0), (0, 9 * 512))
+    culprits = found(plan)
+    assert names(culprits) == ["m2"]
+    assert culprits.is_minimal
+
+
 def test_an_odd_cycle_is_higher_than_its_cliques() -> None:
     """Five instances in a ring of conflicts: four can do with two heights, five need three."""
     ring = [{k, (k + 1) % 5} for k in range(5)]
@@ -85,6 +94,18 @@ def test_a_spent_budget_is_said() -> None:
     assert culprits.solved == 0
     assert not culprits.is_proven
     assert culprits.lower_bound_bytes == 2 * 1024
+
+
+def test_what_the_schedule_is_to_fit() -> None:
+    """Work and weights alone count, not rounded to pages, and no reserve."""
+    plan = planned(DeviceSpec(1 << 30, (("system", 9),)), (512, 512), (1024, 512), (512, 0))
+    assert plan.total_bytes == 3072
+    fleet = replace(plan.fleet, schedule=ScheduleSpec(2560))
+    plan = plan_fleet(fleet, dict(plan.sizes), PlanOptions(page_bytes=4096))
+    culprits = found(plan)
+    assert names(culprits) == ["m0", "m1", "m2"]
+    assert (culprits.needed_bytes, culprits.lower_bound_bytes) == (3072, 3072)
+    assert culprits.is_minimal
 
 
 def test_streams_alone() -> None:

@@ -127,6 +127,24 @@ def test_what_was_left_out_is_counted() -> None:
         assert explanation.ways_out.left_out >= 3
 
 
+def test_planning_chooses_an_order() -> None:
+    budget = 6144 + 8192  # one `a` beside one `b`, and their weights
+    plan = planned(steps(), limit=budget)
+    row = rows(plan)[Change(ChangeKind.FIT, (), budget)]
+    assert (row.fits, row.bytes_freed, row.time_added, row.needed_bytes) == (True, 2048, 3, budget)
+    none = ExplanationOptions(ways=WaysOptions(fit_executions_max=3))
+    assert Change(ChangeKind.FIT, (), budget) not in rows(plan, none)
+    explanation = explain_misfit(plan, (), none)
+    assert explanation is not None
+    assert explanation.ways_out.left_out == 1
+
+
+@pytest.mark.parametrize("limit", [4095 + 8192, 0, None])
+def test_no_order_makes_the_largest_region_smaller(limit: int | None) -> None:
+    found = rows(planned(steps(), limit=limit, streams=3))
+    assert not [change for change in found if change.kind is ChangeKind.FIT]
+
+
 def test_more_plans_leave_less_out() -> None:
     lanes = [PipelineSpec(f"p{k}", (StepSpec("s", m, f"l{k}"),)) for k, m in enumerate((A, B, C))]
     plan = planned(*lanes)
@@ -186,6 +204,7 @@ def test_changes_are_values() -> None:
             "lanes x-{channel} of all channels in turn",
         ),
         (Change(ChangeKind.SERIAL), "everything in turn"),
+        (Change(ChangeKind.FIT, (), 512), "order that planning chooses (--fit 512)"),
         (Change(ChangeKind.FEWER_FRAMES, ("p",), 1), "p: frames in flight 3 -> 1"),
         (Change(ChangeKind.FEWER_FRAMES, ("p", "q"), 1), "frames in flight of 2 pipelines -> 1"),
         (Change(ChangeKind.FEWER_CHANNELS, ("p",), 1), "p: channels 2 -> 1"),

@@ -1,0 +1,43 @@
+"""The way out in which planning itself chooses what runs in turn, within what the memory allows."""
+
+from dataclasses import replace
+from typing import Final
+
+from planner.fit import FitOptions, fit_fleet
+from planner.pipeline import PlanOptions
+from planner.plan import Plan
+
+__all__ = ["EFFORT", "budget_within", "fitted"]
+
+EFFORT: Final = FitOptions(heights_max=4, jobs_max=400, exact_limit=0, trials_max=40)
+"""Less than `arena plan --fit` spends: that finds an order that is as fast, or faster."""
+
+
+def budget_within(plan: Plan) -> int | None:
+    """Return what work and weights may take together so that a plan fits its memory, bytes.
+
+    None: no order helps, since the largest region with all weights is too much, or since it is not
+    memory that is short.
+    """
+    if not plan.short_bytes:
+        return None
+    page = plan.page_bytes
+    beside = plan.needed_bytes - -(-plan.height_bytes // page) * page
+    room = (plan.fleet.device.memory_bytes or 0) - beside
+    height = room // page * page
+    largest = max(
+        (
+            plan.rule.reserved_bytes(row.work_bytes)
+            for row in plan.instances
+            if row.work_offset is not None
+        ),
+        default=0,
+    )
+    return None if height < largest else height + plan.weight_bytes
+
+
+def fitted(plan: Plan, budget_bytes: int) -> Plan:
+    """Return the plan of the same fleet within a budget, with order and locks added."""
+    sizes = {model: replace(size, gears="") for model, size in plan.sizes}
+    options = PlanOptions(plan.rule, plan.page_bytes, plan.added)
+    return fit_fleet(plan.fleet, sizes, options, budget_bytes, fit=EFFORT)
