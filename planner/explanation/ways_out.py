@@ -194,14 +194,16 @@ class _Desk:
             return
         made = fitted(self._plan, budget)
         if made.fits and made.price is not None:
+            over = self._plan.over_budget_bytes > 0
+            needed = made.total_bytes if over else made.needed_bytes
             yield WayOut(
                 changes=(Change(ChangeKind.FIT, (), budget),),
                 device=None,
-                bytes_freed=self._plan.needed_bytes - made.needed_bytes,
+                bytes_freed=self._plan.decisive_bytes - needed,
                 time_added=made.price.makespan - made.price.before,
                 time_unit=made.price.unit,
-                needed_bytes=made.needed_bytes,
-                limit_bytes=made.fleet.device.memory_bytes,
+                needed_bytes=needed,
+                limit_bytes=budget if over else made.fleet.device.memory_bytes,
                 fits=True,
             )
 

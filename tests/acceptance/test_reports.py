@@ -194,6 +194,12 @@ def test_a_misfit_is_explained_with_prices(capsys: pytest.CaptureFixture[str]) -
         assert len(explanation["ways_out"]) >= 3
         assert all(row.keys() >= {*priced} for row in explanation["ways_out"])
         assert arena(capsys, "report", demo, "--memory", limit)["explanation"] == explanation
+    for fleet in (demo, EXAMPLE):
+        found = arena(capsys, "plan", fleet, "--fit", "1MiB", code=1)
+        assert found["explanation"]["culprits"]
+        assert len(found["explanation"]["ways_out"]) >= 3
+        least = next(row for row in found["explanation"]["ways_out"] if row["fits"])
+        assert arena(capsys, "plan", fleet, "--fit", str(least["limit_bytes"]))["fits"]
     assert arena(capsys, "plan", demo)["explanation"] is None
     for command in ("plan", "run"):
         assert execute([command, str(demo), "--memory", "20MiB"]) == 1

@@ -11,7 +11,7 @@ from planner.conflict import ConflictRelation
 from planner.explanation import Change, ChangeKind, Culprits, WayOut, explain_misfit
 from planner.explanation.fitted import EFFORT
 from planner.fit import fit_fleet
-from planner.fleet import Dedupe, DeviceSpec, FleetSpec, ModelSpec
+from planner.fleet import Dedupe, DeviceSpec, FleetSpec, ModelSpec, ScheduleSpec
 from planner.makespan import makespan_of
 from planner.model import InstanceId, ModelSize
 from planner.pipeline import PlanOptions, plan_fleet, plan_outside, schedule_of
@@ -55,7 +55,9 @@ def misfits(draw: st.DrawFn) -> Plan:
     if len(together) == 2:
         first, second = (row.id for row in added)
         options = replace(options, added=(AddedOrder(first, second, AddedKind.EXCLUSIVE),))
-    return plan_fleet(replace(fleet, device=device), sizes, options)
+    budget = draw(st.sampled_from([None, None, 1, 2]))
+    fit = ScheduleSpec(None if budget is None else free.total_bytes * budget // 3)
+    return plan_fleet(replace(fleet, device=device, schedule=fit), sizes, options)
 
 
 def alone(plan: Plan, names: Iterable[InstanceId]) -> tuple[int, int, bool]:
@@ -85,15 +87,17 @@ def alone(plan: Plan, names: Iterable[InstanceId]) -> tuple[int, int, bool]:
         + plan_outside([row.model for row in rows], sizes, PAGE)
         + plan.fleet.device.reserve_bytes
     )
+    if plan.over_budget_bytes:  # work and weights alone are limited
+        needed = found.assignment.height_bytes(problem) + weights.height_bytes
     streams = len({row.lane for row in rows}) + sum(sizes[r.model].stream_count for r in rows)
     return needed, streams, found.status is SolveStatus.OPTIMAL
 
 
 def fits(plan: Plan, needed: int, streams: int) -> bool:
-    device = plan.fleet.device
-    return (device.memory_bytes is None or needed <= device.memory_bytes) and (
-        device.streams_max is None or streams <= device.streams_max
-    )
+    limit, streams_max = plan.fleet.device.memory_bytes, plan.fleet.device.streams_max
+    if plan.over_budget_bytes:
+        limit = plan.fleet.schedule.fit_bytes
+    return (limit is None or needed <= limit) and (streams_max is None or streams <= streams_max)
 
 
 @settings(max_examples=60)
@@ -196,8 +200,12 @@ def test_every_price_is_what_planning_again_gives(plan: Plan) -> None:
         fit = row.changes[0].kind is ChangeKind.FIT
         budget = row.changes[0].count
         made = fitted_again(plan, budget) if fit else replanned(plan, row.changes)
-        assert row.needed_bytes == made.needed_bytes
-        assert row.bytes_freed == plan.needed_bytes - made.needed_bytes
+        if plan.over_budget_bytes:
+            assert row.needed_bytes == made.total_bytes
+            assert row.bytes_freed == plan.total_bytes - made.total_bytes
+        else:
+            assert row.needed_bytes == made.needed_bytes
+            assert row.bytes_freed == plan.needed_bytes - made.needed_bytes
         assert row.fits == made.fits
         assert row.fits or row.bytes_freed > 0
         if fit:
