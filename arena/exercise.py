@@ -1,6 +1,7 @@
 """Drive a loaded fleet hard and compare every output: what `arena run` does.
 
-    reference    every instance alone, before anything runs beside it, for a few inputs
+    reference    every instance alone, before anything runs beside it, for a few inputs, and what
+                 steps hand on passed by hand (`references`)
     drive        feeders open frames, as many of every channel as may be in flight, and submit steps
                  in topological order without waiting: only the guard makes them wait
     compare      an output that differs from the reference for the same input is a mismatch
@@ -14,32 +15,24 @@ instances share is then overwritten, which shows that the comparison can fail.
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from graphlib import TopologicalSorter
 from queue import SimpleQueue
 from types import TracebackType
-from typing import Final, TypeAlias
 
 from arena.device.adaptors import RaceCheck
-from arena.device.base import Argument, Device, StreamId
+from arena.device.base import StreamId
 from arena.errors import DeviceError
-from arena.loader import LoadedInstance
+from arena.references import Case, FrameCase, References, execute_once
 from arena.running import Frame, Submission
 from arena.session import Fleet
-from arena.tensors import ELEMENT_TYPES
 from planner.errors import UsageError
-from planner.fleet import PipelineSpec, channel_name, instance_id
-from planner.model import InstanceId, TensorSpec
+from planner.fleet import PipelineSpec, channel_name
+from planner.model import InstanceId
 
-__all__ = ["Outcome", "Outputs", "execute_once", "exercise", "seeded_inputs"]
-
-INPUTS_EACH: Final = 3
-"""Different inputs of each instance: enough that a stale output is noticed."""
-
-Outputs: TypeAlias = tuple[bytes, ...]
+__all__ = ["Outcome", "exercise"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,36 +48,6 @@ class Outcome:
 
     executions: int
     mismatches: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Case:
-    """One input of one instance, and what it gives alone."""
-
-    inputs: Mapping[str, bytes]
-    outputs: Outputs
-
-
-_Cases: TypeAlias = Mapping[InstanceId, Sequence[_Case]]
-
-
-def seeded_inputs(tensors: Sequence[TensorSpec], seed: int) -> dict[str, bytes]:
-    """Return one deterministic input for each tensor, as bytes that networks digest.
-
-    Floats lie in [0, 1), integers in [0, 100), flags are 0 or 1.
-    """
-    import numpy as np
-
-    rng = np.random.default_rng(seed)
-    inputs = {}
-    for tensor in tensors:
-        dtype = np.dtype(tensor.dtype if tensor.dtype in ELEMENT_TYPES else "uint8")
-        n = tensor.size_bytes // dtype.itemsize
-        values = rng.random(n) if dtype.kind == "f" else rng.integers(0, 100, n)
-        if dtype.kind == "b":
-            values = values % 2
-        inputs[tensor.name] = values.astype(dtype).tobytes().ljust(tensor.size_bytes, b"\0")
-    return inputs
 
 
 def exercise(
@@ -120,13 +83,10 @@ def exercise(
             f"without the guard, memory would be corrupted on device {fleet.device.name!r}; only "
             "the twin may run so"
         )
-    cases = {
-        instance: _cases_of(fleet, item) for instance, item in fleet.runner.loaded.instances.items()
-    }
-    fleet.runner.settle()
+    references = References(fleet, frames)
     stop = threading.Event()
     work = _feeders if guarded else _unguarded_workers
-    workers = work(fleet, frames, cases, threads, stop, on_frame or _nothing)
+    workers = work(fleet, frames, references, threads, stop, on_frame or _nothing)
     with ThreadPoolExecutor(len(workers), thread_name_prefix="arena-exercise") as pool:
         try:
             futures = [pool.submit(worker) for worker in workers]
@@ -141,51 +101,12 @@ def _nothing(_channel: str) -> None:
     """Do what `on_frame` does where nobody wants to know."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Job:
-    """One frame of one channel; `number` chooses its inputs."""
-
-    pipeline: PipelineSpec
-    channel: int
-    number: int
-
-    def steps(self) -> Iterator[tuple[str, Sequence[InstanceId], int]]:
-        """Yield (step, instances that may serve it, case) in topological order."""
-        order = TopologicalSorter({step.id: step.after for step in self.pipeline.steps})
-        for index, step_id in enumerate(order.static_order()):
-            step = self.pipeline.step(step_id)
-            instances = [instance_id(step.model, lane) for lane in step.lanes_of(self.channel)]
-            yield step_id, instances, (self.number + self.channel + index) % INPUTS_EACH
-
-
-def _cases_of(fleet: Fleet, item: LoadedInstance) -> list[_Case]:
-    """Execute one instance alone, once for each of its inputs."""
-    visible = [t for t in item.description.inputs if t.name not in item.description.hidden]
-    stream = fleet.runner.streams[item.instance.lane]
-    cases = []
-    for seed in range(INPUTS_EACH):
-        inputs = seeded_inputs(visible, seed)
-        outputs = execute_once(fleet.device, item, list(inputs.values()), stream)
-        fleet.runner.note_run(item.instance.id)
-        cases.append(_Case(inputs, outputs))
-    return cases
-
-
-def execute_once(
-    device: Device, item: LoadedInstance, arguments: Sequence[Argument], stream: StreamId
-) -> Outputs:
-    """Execute one instance and return the bytes of its outputs."""
-    wanted = [None] * len(item.description.outputs)
-    launch = device.launch(item.handle, arguments, wanted, stream)
-    return tuple(bytes(data) for data in device.finish(launch) if data is not None)
-
-
 @dataclass(slots=True)
 class _InProgress:
     """One open frame: what was submitted on which case, and how much of it is not over yet."""
 
     frame: Frame
-    submitted: list[tuple[Submission, int]] = field(default_factory=list)
+    submitted: list[tuple[Submission, Mapping[InstanceId, Case]]] = field(default_factory=list)
     pending: int = 0
 
 
@@ -214,14 +135,14 @@ class _Feeder:
         self,
         fleet: Fleet,
         frames: int,
-        cases: _Cases,
+        references: References,
         channels: Sequence[_Channel],
         stop: threading.Event,
         on_frame: Callable[[str], None],
     ) -> None:
         self._fleet = fleet
         self._n_frames = frames
-        self._cases = cases
+        self._references = references
         self._channels = channels
         self._stop = stop
         self._on_frame = on_frame
@@ -247,25 +168,24 @@ class _Feeder:
     def _open_next(self, channel: _Channel) -> None:
         if channel.number == self._n_frames or self._stop.is_set():
             return
-        job = _Job(channel.pipeline, channel.index, channel.number)
+        job = FrameCase(channel.pipeline, channel.index, channel.number)
         channel.number += 1
         opened = _InProgress(self._fleet.frame(channel.name, timeout_s=None))
         channel.frames.append(opened)
-        for step, instances, number in job.steps():
+        for step, cases in self._references.of(job):
             # Instances that may serve one step have one model, hence the same inputs.
-            inputs = self._cases[instances[0]][number].inputs
-            opened.submitted.append((opened.frame.submit(step, inputs), number))
+            inputs = next(iter(cases.values())).inputs
+            opened.submitted.append((opened.frame.submit(step, inputs), cases))
         opened.pending = len(opened.submitted)
         for submission, _ in opened.submitted:
             submission.add_done_callback(lambda _: self._over.put((channel, opened)))
 
     def _leave_first(self, channel: _Channel) -> None:
         first = channel.frames[0]
-        for submission, number in first.submitted:
+        for submission, cases in first.submitted:
             outputs = tuple(memoryview(y).tobytes() for y in submission.result().values())
             assert submission.call is not None
-            case = self._cases[submission.call.instance][number]
-            self._mismatches += outputs != case.outputs
+            self._mismatches += not cases[submission.call.instance].is_met_by(outputs)
             self._executions += 1
         channel.frames.popleft().frame.__exit__(None, None, None)
         self._on_frame(channel.name)
@@ -285,7 +205,7 @@ class _Feeder:
 def _feeders(
     fleet: Fleet,
     frames: int,
-    cases: _Cases,
+    references: References,
     threads: int,
     stop: threading.Event,
     on_frame: Callable[[str], None],
@@ -297,22 +217,22 @@ def _feeders(
         for index in range(pipeline.channels)
     ]
     n = min(threads, len(channels))
-    return [_Feeder(fleet, frames, cases, channels[i::n], stop, on_frame) for i in range(n)]
+    return [_Feeder(fleet, frames, references, channels[i::n], stop, on_frame) for i in range(n)]
 
 
 def _unguarded_workers(
     fleet: Fleet,
     frames: int,
-    cases: _Cases,
+    references: References,
     threads: int,
     stop: threading.Event,
     on_frame: Callable[[str], None],
 ) -> Sequence[Callable[[], Outcome]]:
     """Return workers that take one frame after another and execute its steps at once."""
     lock = threading.Lock()
-    handles = {instance: threading.Lock() for instance in cases}
+    handles = {instance: threading.Lock() for instance in references.cases}
     jobs = (
-        _Job(pipeline, channel, number)
+        FrameCase(pipeline, channel, number)
         for number in range(frames)
         for pipeline in fleet.plan.fleet.pipelines
         for channel in range(pipeline.channels)
@@ -327,7 +247,7 @@ def _unguarded_workers(
                     job = None if stop.is_set() else next(jobs, None)
                 if job is None:
                     return Outcome(executions, mismatches)
-                mismatches += _unguarded(fleet, job, cases, stream, handles)
+                mismatches += _unguarded(fleet, job, references, stream, handles)
                 executions += len(job.pipeline.steps)
                 on_frame(channel_name(job.pipeline.id, job.channel))
         finally:
@@ -338,8 +258,8 @@ def _unguarded_workers(
 
 def _unguarded(
     fleet: Fleet,
-    job: _Job,
-    cases: _Cases,
+    job: FrameCase,
+    references: References,
     stream: StreamId,
     handles: Mapping[InstanceId, threading.Lock],
 ) -> int:
@@ -349,7 +269,7 @@ def _unguarded(
     mismatches = 0
     for _, instances, number in job.steps():
         instance = instances[(job.number + job.channel) % len(instances)]
-        case = cases[instance][number]
+        case = references.cases[instance][number]
         item = fleet.runner.loaded.instances[instance]
         try:
             with handles[instance]:

@@ -11,6 +11,7 @@ from typing import TypeVar
 from arena.device.base import Device, DeviceRange
 from arena.errors import DeviceError
 from planner.errors import UsageError
+from planner.handover import ChannelBuffer
 from planner.plan import Instance, Plan
 from planner.units import align_up, format_bytes
 
@@ -29,6 +30,12 @@ class Arena:
     def work_of(self, instance: Instance) -> DeviceRange | None:
         """Return the work region of an instance, exactly as long as load wants it."""
         return _slice(self.work, instance.work_offset, instance.work_bytes)
+
+    def buffer(self, buffer: ChannelBuffer) -> DeviceRange:
+        """Return the region of a tensor that steps hand on, exactly as long as the tensor."""
+        found = _slice(self.work, buffer.offset, buffer.size_bytes)
+        assert found is not None, "a plan with buffers has a work reservation"
+        return found
 
     def weights_of(self, instance: Instance) -> DeviceRange | None:
         """Return the weight region of an instance; sharers get the same range."""

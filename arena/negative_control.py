@@ -23,8 +23,8 @@ from typing import Final, TypeAlias
 from arena.device import open_device
 from arena.device.base import Device, Launch, StreamId
 from arena.errors import DeviceError
-from arena.exercise import Outputs, execute_once
 from arena.loader import LoadedFleet, LoadedInstance, load_plan
+from arena.references import Outputs, execute_once
 from arena.session import OpenedPlan
 from arena.sources import model_source
 from planner.errors import UsageError

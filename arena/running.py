@@ -10,7 +10,7 @@ device for its recorded event instead of on the host.
 """
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,13 +19,14 @@ from types import TracebackType
 from typing import Any, Self
 
 from arena.device.adaptors import RaceCheck, Stamp
-from arena.device.base import Argument, Device, DeviceRange, EventId, Launch, ModelHandle, StreamId
+from arena.device.base import Device, DeviceRange, EventId, Launch, ModelHandle, StreamId
 from arena.errors import DeviceError, GuardError
 from arena.guard import Call, Guard, Watched, Watcher
 from arena.guard import Frame as GuardFrame
+from arena.handover import FrameTensors, Handover, Request
 from arena.loader import LoadedFleet, LoadedInstance
 from arena.memory import failure_of
-from arena.tensors import HostArray, as_arguments, name_outputs
+from arena.tensors import HostArray, name_outputs
 from planner.errors import UsageError
 from planner.fleet import CrossStream
 from planner.model import InstanceId
@@ -47,6 +48,9 @@ class Slot:
         The lane's stream; asynchronous work must go there and nowhere else.
     work, weights : DeviceRange or None
         The planned memory; None where the device manages it.
+    inputs, outputs : mapping of str to DeviceRange
+        Planned memory of tensors that are handed on: fed inputs that were written in this frame and
+        states to read, outputs to write. Empty where the plan hands nothing on.
     """
 
     instance: InstanceId
@@ -54,6 +58,8 @@ class Slot:
     stream: StreamId
     work: DeviceRange | None
     weights: DeviceRange | None
+    inputs: Mapping[str, DeviceRange] = field(default_factory=dict)
+    outputs: Mapping[str, DeviceRange] = field(default_factory=dict)
 
 
 class Submission(Future[dict[str, HostArray]]):
@@ -119,7 +125,7 @@ class _Job:
     """What a lane's thread needs to execute a submitted call."""
 
     submission: Submission
-    arguments: list[Argument]
+    request: Request
 
 
 @dataclass(slots=True)
@@ -128,6 +134,7 @@ class _UnderWay:
 
     submission: Submission
     call: Call
+    request: Request
     item: LoadedInstance
     launch: Launch
     launched: _Launched
@@ -178,11 +185,19 @@ class Runner:
         self._watched = False
         self._race = device if isinstance(device, RaceCheck) else None
         self._before: Stamp | None = None
+        self.handover = Handover(plan, loaded)
+        if self._race is not None and plan.buffers and loaded.arena.work is not None:
+            self._race.watch(loaded.arena.work)
 
     def open_frame(self, channel: str, timeout_s: float | None) -> "Frame":
         """Wait for a place in `channel` and return its next frame."""
         self.refuse_when_broken()
-        return Frame(self, self.guard.open_frame(channel, timeout_s), timeout_s)
+        frame = self.guard.open_frame(channel, timeout_s)
+        return Frame(self, frame, self.handover.begin(channel, frame.number), timeout_s)
+
+    def reset_states(self, channel: str) -> None:
+        """Let every state of a channel start from zeros again."""
+        self.handover.reset(channel)
 
     def watch(self, watcher: Watcher) -> None:
         """Tell `watcher` of every call and frame from now on."""
@@ -202,26 +217,24 @@ class Runner:
                 code=self.broken.code,
             ) from self.broken
 
-    def arguments(self, instance: InstanceId, inputs: object, where: str) -> list[Argument]:
-        """Return checked inputs in the device's order."""
-        return as_arguments(inputs, self.loaded.instances[instance].description, where)
-
     def settle(self) -> None:
         """Tell the race check that all this thread ran is over before anything that follows."""
         if self._race is not None:
             self._before = self._race.end()
 
-    def execute(self, call: Call, arguments: list[Argument]) -> dict[str, HostArray]:
+    def execute(self, call: Call, request: Request) -> dict[str, HostArray]:
         """Execute a granted call and end it; a failure ends it as failed."""
         launch: Launch | None = None
         try:
             self.wait_on_host(call)
             item = self.loaded.instances[call.instance]
-            outputs = [None] * len(item.description.outputs)
-            launch = self.device.launch(item.handle, arguments, outputs, self.streams[call.lane])
+            inputs, outputs = request.arguments()
+            launch = self.device.launch(item.handle, inputs, outputs, self.streams[call.lane])
             data = self.device.finish(launch)
             self.note_run(call.instance)
-            named = name_outputs(data, item.description)
+            named = name_outputs(request.wanted_of(data), item.description)
+            request.launched()
+            request.over()
         except BaseException as error:
             self.end_failed(call, error, launch=launch)
             raise
@@ -309,11 +322,11 @@ class Runner:
 
     # ---- submitted calls
 
-    def submit(self, frame: GuardFrame, step: str, arguments: list[Argument]) -> Submission:
+    def submit(self, frame: GuardFrame, step: str, request: Request) -> Submission:
         """Hand a call in; the lane's thread executes it when it is granted."""
         self._start_threads()
         submission = Submission()
-        submission.call = frame.submit(step, _Job(submission, arguments))
+        submission.call = frame.submit(step, _Job(submission, request))
         return submission
 
     def _start_threads(self) -> None:
@@ -340,15 +353,15 @@ class Runner:
                 Future.cancel(job.submission)
                 job.submission.set_running_or_notify_cancel()
             elif under_way is None:
-                self._resolve(job.submission, call, job.arguments)
+                self._resolve(job.submission, call, job.request)
             else:
                 self._launch(call, job, under_way)
         if under_way is not None:
             under_way.put(None)
 
-    def _resolve(self, submission: Submission, call: Call, arguments: list[Argument]) -> None:
+    def _resolve(self, submission: Submission, call: Call, request: Request) -> None:
         try:
-            outputs = self.execute(call, arguments)
+            outputs = self.execute(call, request)
         except Exception as error:
             submission.set_exception(error)
         else:
@@ -364,8 +377,8 @@ class Runner:
             if last := self._last_launch.get(call.instance):
                 last.ended.wait()
             self._wait_on_device(call, launched.stream, waits)
-            outputs = [None] * len(item.description.outputs)
-            launch = self.device.launch(item.handle, job.arguments, outputs, launched.stream)
+            inputs, outputs = job.request.arguments()
+            launch = self.device.launch(item.handle, inputs, outputs, launched.stream)
             launched.event = self.device.record_event(launched.stream)
         except BaseException as error:
             # Also where nothing was launched: the stream still waits for the events in `waits`.
@@ -374,9 +387,11 @@ class Runner:
             job.submission.set_exception(error)
             return
         self._last_launch[call.instance] = launched
+        job.request.launched()
         self._tell(Watched.LAUNCHED, call)
         call.done(token=launched)
-        under_way.put(_UnderWay(job.submission, call, item, launch, launched, waits))
+        entry = _UnderWay(job.submission, call, job.request, item, launch, launched, waits)
+        under_way.put(entry)
 
     def _wait_on_device(self, call: Call, stream: StreamId, waits: list[_Launched]) -> None:
         """Make the stream wait for all that a call follows; what has ended needs no wait."""
@@ -401,7 +416,8 @@ class Runner:
             try:
                 data = self.device.finish(entry.launch)
                 self.note_run(entry.item.instance.id)
-                outputs = name_outputs(data, entry.item.description)
+                outputs = name_outputs(entry.request.wanted_of(data), entry.item.description)
+                entry.request.over()
             except BaseException as error:
                 if isinstance(error, DeviceError) and error.unsettled:
                     self._stop(error)
@@ -447,13 +463,14 @@ class Frame:
     after a failed execution, withdraws the waiting ones and waits for the running ones.
     """
 
-    def __init__(self, runner: Runner, frame: GuardFrame, timeout_s: float | None) -> None:
+    def __init__(
+        self, runner: Runner, frame: GuardFrame, tensors: FrameTensors, timeout_s: float | None
+    ) -> None:
         self._runner = runner
         self._frame = frame
+        self._tensors = tensors
         self._timeout_s = timeout_s
         self._submissions: list[Submission] = []
-        # The instances of a pool take the same inputs: the first speaks for all.
-        self._instances = {step.id: step.choices[0].instance for step in frame.rules.steps}
 
     def __str__(self) -> str:
         return str(self._frame)
@@ -485,7 +502,12 @@ class Frame:
         )
 
     def run(
-        self, step: str, inputs: object = None, *, timeout_s: float | None = None
+        self,
+        step: str,
+        inputs: object = None,
+        *,
+        outputs: Sequence[str] | None = None,
+        timeout_s: float | None = None,
     ) -> dict[str, HostArray]:
         """Execute a step and return output name -> array.
 
@@ -494,6 +516,9 @@ class Frame:
         step : str
         inputs : mapping of str to array, one array, or None
             Anything with the buffer protocol, or a `DeviceRange`; None: the model has no inputs.
+            What the plan hands on (feeds, states) may be left out, and is replaced where given.
+        outputs : sequence of str or None
+            Which to return; None: all. Handed-on outputs that are left out stay on the device.
         timeout_s : float or None
             Longest wait for the grant, seconds; None: the frame's.
 
@@ -506,14 +531,16 @@ class Frame:
         DeviceError
             The execution failed; the frame ends as failed.
         """
-        arguments = self._checked(step, inputs)
+        request = self._checked(step, inputs, outputs)
         call = self._frame.enter(step, self._timeout_s if timeout_s is None else timeout_s)
-        return self._runner.execute(call, arguments)
+        return self._runner.execute(call, request)
 
-    def submit(self, step: str, inputs: object = None) -> Submission:
+    def submit(
+        self, step: str, inputs: object = None, *, outputs: Sequence[str] | None = None
+    ) -> Submission:
         """Hand an execution in and return its future; inputs must not change until it is done."""
-        arguments = self._checked(step, inputs)
-        submission = self._runner.submit(self._frame, step, arguments)
+        request = self._checked(step, inputs, outputs)
+        submission = self._runner.submit(self._frame, step, request)
         self._submissions.append(submission)
         return submission
 
@@ -532,21 +559,24 @@ class Frame:
             runner.wait_on_host(call)
             arena = runner.loaded.arena
             work, weights = arena.work_of(item.instance), arena.weights_of(item.instance)
-            yield Slot(call.instance, item.handle, stream, work, weights)
+            places = self._tensors.places(step)
+            yield Slot(
+                call.instance, item.handle, stream, work, weights, places.inputs, places.outputs
+            )
             runner.device.synchronize(stream)
+            self._tensors.note(step, is_written=True)
+            self._tensors.over(step)
         except BaseException as error:
             runner.end_failed(call, error, started=True)
             raise
         call.done(token=runner.over(call))
 
-    def _checked(self, step: str, inputs: object) -> list[Argument]:
+    def _checked(self, step: str, inputs: object, outputs: Sequence[str] | None) -> Request:
         self._runner.refuse_when_broken()
-        instance = self._instances.get(step)
-        if instance is None:
-            known = ", ".join(repr(name) for name in self._instances)
+        if step not in self._frame.rules.index:
+            known = ", ".join(repr(name) for name in self._frame.rules.index)
             raise GuardError(f"unknown step {step!r} of {self._frame.channel}, expected {known}")
-        values = {} if inputs is None else inputs
-        return self._runner.arguments(instance, values, f"{step!r} of {self}")
+        return self._tensors.request(step, inputs, outputs, f"{step!r} of {self}")
 
 
 def _failure(submission: Submission, timeout_s: float | None) -> BaseException | None:

@@ -191,6 +191,14 @@ class Fleet:
         with self.frame(channel, timeout_s=timeout_s) as frame:
             return frame.run(step, inputs)
 
+    def reset_states(self, channel: str) -> None:
+        """Let the next frame of `channel` start from zeros, as the first did; between its frames.
+
+        For states that steps carry from frame to frame (`state` in the fleet file): another video,
+        another speaker.
+        """
+        self.runner.reset_states(self._channel(channel))
+
     def report(self) -> FleetReport:
         """Return what was measured so far beside what was planned."""
         return self._meter.report()

@@ -14,7 +14,7 @@ from arena.formats import ModelFacts, read_model_facts
 from arena.sources import ONNX_SUFFIX, Reader, Readers, checked_reader, locate_model
 from planner.errors import DecodeError, SpecError
 from planner.fleet import FleetSpec, ModelSpec
-from planner.model import ModelId, ModelSize
+from planner.model import ModelId, ModelSize, declared_tensors
 
 __all__ = ["MeasuredModel", "measure_models", "read_facts"]
 
@@ -80,7 +80,15 @@ def measure_models(
         else:
             assert model.work_bytes is not None
             assert model.weight_bytes is not None
-            measured[model.id] = MeasuredModel(ModelSize(model.work_bytes, model.weight_bytes))
+            inputs, outputs = map(declared_tensors, (model.input_bytes, model.output_bytes))
+            declared = ModelSize(
+                model.work_bytes,
+                model.weight_bytes,
+                inputs=inputs,
+                outputs=outputs,
+                io_bytes=io_block_bytes(inputs, outputs),
+            )
+            measured[model.id] = MeasuredModel(declared)
             continue
         size = _size_of(model, facts)
         note = facts.note or (SYSTEM_MANAGED if size.system_managed else "")

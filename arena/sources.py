@@ -13,7 +13,7 @@ from arena.device.base import ModelSource
 from arena.files import DEMO_PREFIX
 from planner.errors import SpecError, UsageError
 from planner.fleet import ModelSpec
-from planner.model import TensorSpec
+from planner.model import declared_tensors
 
 __all__ = [
     "ONNX_SUFFIX",
@@ -107,14 +107,15 @@ def stand_in(model: ModelSpec) -> bytes:
 
     assert model.work_bytes is not None
     assert model.weight_bytes is not None
-    tensor = TensorSpec("x", "uint8", (64,), 64)
+    # A side that is not declared gets one small tensor.
+    inputs, outputs = model.input_bytes or (("x", 64),), model.output_bytes or (("y", 64),)
     return om_bytes(
         OmSpec(
             name=model.id,
             work_bytes=model.work_bytes,
             weight_bytes=model.weight_bytes,
             seed=zlib.crc32(model.id.encode()),
-            inputs=(tensor,),
-            outputs=(TensorSpec("y", "uint8", (64,), 64),),
+            inputs=declared_tensors(inputs),
+            outputs=declared_tensors(outputs),
         )
     )

@@ -20,9 +20,9 @@ from typing import Final, TypeAlias
 
 from arena.device.base import StreamId
 from arena.errors import DeviceError
-from arena.exercise import execute_once, seeded_inputs
 from arena.loader import LoadedInstance
 from arena.planning import plan_spec
+from arena.references import execute_once, seeded_inputs
 from arena.session import Fleet, OpenedPlan, default_device, load_opened
 from arena.sources import Readers
 from planner.errors import PlanError

@@ -4,10 +4,12 @@
     poisoned   again after its work memory was filled with 0x00, 0xFF and a random pattern
     after      again directly after each instance whose work memory it shares
     beside     again while each instance that the plan keeps apart from it executes on another lane
+    kept       what steps hand on, with all other memory overwritten between steps (`kept`)
     control    a plan that overlaps on purpose must be noticed (`negative_control`)
 
 Every comparison is bit for bit. The first three show that no model expects to find anything in its
-work memory; the fourth that regions which look apart are apart, scratch and all.
+work memory; the fourth that regions which look apart are apart, scratch and all; the fifth that
+what must outlast an execution does.
 """
 
 import random
@@ -18,9 +20,10 @@ from pathlib import Path
 from typing import Final
 
 from arena.device.base import Device, DeviceRange
-from arena.exercise import Outputs, execute_once, seeded_inputs
+from arena.kept import Note, kept_stages
 from arena.loader import LoadedInstance
 from arena.negative_control import control_detected
+from arena.references import Outputs, execute_once, seeded_inputs
 from arena.session import Fleet, OpenedPlan, default_device, load_opened
 from planner.errors import UsageError
 from planner.model import InstanceId, ModelId, TensorSpec
@@ -63,8 +66,12 @@ class Verdict:
 
     def note(self, found: Outputs, wanted: Outputs, what: str) -> None:
         """Count one comparison."""
+        self.count(found == wanted, what)
+
+    def count(self, is_equal: bool, what: str) -> None:
+        """Count one comparison that was made already."""
         self.checks += 1
-        if found != wanted:
+        if not is_equal:
             self.mismatches += 1
             if len(self.failures) < 20:
                 self.failures.append(what)
@@ -117,7 +124,7 @@ def verify(
         verdict.models = len(values)
         verdict.instances = len(items)
         cases = {item.instance.id: _alone(fleet, item, values) for item in items}
-        stages = [*_poisonings(fleet, items), *_pairs(fleet, items)]
+        stages = [*_poisonings(fleet, items), *_pairs(fleet, items), *_kept(fleet)]
         for done, stage in enumerate(stages):
             progress(done, len(stages) + 1)
             stage(cases, verdict)
@@ -229,6 +236,13 @@ def _beside(fleet: Fleet, first: LoadedInstance, second: LoadedInstance) -> _Sta
                 verdict.note(outputs, case.outputs, what)
 
     return stage
+
+
+def _kept(fleet: Fleet) -> Iterator[_Stage]:
+    def made(kept: Callable[[Note], None]) -> _Stage:
+        return lambda _cases, verdict: kept(verdict.count)
+
+    return map(made, kept_stages(fleet))
 
 
 # ---- inputs

@@ -12,6 +12,7 @@ from graphlib import CycleError, TopologicalSorter
 from typing import Final
 
 from planner.errors import SpecError, UsageError, did_you_mean
+from planner.handover import Feed, Handovers
 from planner.lanes import Assign, LanePool
 from planner.model import InstanceId, ModelId
 from planner.units import BYTES_MAX, RATE_MAX, shown
@@ -124,6 +125,8 @@ class ModelSpec:
         Declared sizes; both are given for a declared model. Declared models own distinct weights.
     inputs : tuple of (name, shape)
         Shapes of inputs that the file leaves open; every axis >= 1.
+    input_bytes, output_bytes : tuple of (name, bytes)
+        Inputs and outputs of a declared model, each >= 1 byte; empty where it does not tell.
     """
 
     id: ModelId
@@ -131,6 +134,8 @@ class ModelSpec:
     work_bytes: int | None = None
     weight_bytes: int | None = None
     inputs: tuple[tuple[str, tuple[int, ...]], ...] = ()
+    input_bytes: tuple[tuple[str, int], ...] = ()
+    output_bytes: tuple[tuple[str, int], ...] = ()
 
     def __post_init__(self) -> None:
         path = f"models.{self.id}"
@@ -151,7 +156,11 @@ class ModelSpec:
         if self.file:
             _check_name(self.file, f"{path}.file")
         elif self.inputs:
-            raise SpecError("a declared model has no inputs to fix", f"{path}.inputs")
+            raise SpecError(
+                "a declared model has no shapes to fix, give the bytes of each input",
+                f"{path}.inputs",
+            )
+        self._check_tensors(path)
         _refuse_duplicates([name for name, _ in self.inputs], f"{path}.inputs")
         for name, shape in self.inputs:
             _check_name(name, f"{path}.inputs")
@@ -160,6 +169,18 @@ class ModelSpec:
                     raise SpecError(
                         f"found {shown(axis)}, expected an axis >= 1",
                         f"{path}.inputs.{name}[{index}]",
+                    )
+
+    def _check_tensors(self, path: str) -> None:
+        for key, tensors in (("inputs", self.input_bytes), ("outputs", self.output_bytes)):
+            if tensors and self.file:
+                raise SpecError("a file tells its own sizes", f"{path}.{key}")
+            _refuse_duplicates([name for name, _ in tensors], f"{path}.{key}")
+            for name, size in tensors:
+                _check_name(name, f"{path}.{key}")
+                if not 1 <= size <= BYTES_MAX:
+                    raise SpecError(
+                        f"found {shown(size)}, expected 1 to 2^62 bytes", f"{path}.{key}.{name}"
                     )
 
 
@@ -179,6 +200,10 @@ class StepSpec:
         Further locks held while executing; the lane is a lock anyway. ``{channel}`` as in `lane`.
     time_ns : int or None
         Time of one execution, nanoseconds, where known.
+    feeds : tuple of Feed
+        Inputs that are outputs of preceding steps of the same frame, passed on without a copy.
+    state : tuple of (input, output)
+        Inputs that are this step's own outputs of the channel's frame before; zeros in the first.
     """
 
     id: str
@@ -187,6 +212,8 @@ class StepSpec:
     after: tuple[str, ...] = ()
     locks: tuple[str, ...] = ()
     time_ns: int | None = None
+    feeds: tuple[Feed, ...] = ()
+    state: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
         path = f"steps.{self.id}"
@@ -300,6 +327,12 @@ class PipelineSpec:
         except CycleError as error:
             cycle = " after ".join(reversed(error.args[1]))
             raise SpecError(f"`after` has a cycle: {cycle}", f"{path}.steps") from None
+        if self.hands_on:
+            Handovers(
+                after={step.id: step.after for step in self.steps},
+                feeds={step.id: step.feeds for step in self.steps},
+                states={step.id: step.state for step in self.steps},
+            ).check(f"{path}.steps", frames_in_flight=self.frames_in_flight)
         # Blocks divide the channels, which only the pipeline knows.
         object.__setattr__(self, "steps", tuple(map(self._bound, self.steps)))
 
@@ -308,6 +341,11 @@ class PipelineSpec:
         if isinstance(pool, LanePool) and pool.channels != self.channels:
             return replace(step, lane=replace(pool, channels=self.channels))
         return step
+
+    @property
+    def hands_on(self) -> bool:
+        """Whether some step feeds another one or carries a state."""
+        return any(step.feeds or step.state for step in self.steps)
 
     def step(self, step_id: str) -> StepSpec:
         """Return a step by its id."""

@@ -1,5 +1,6 @@
 """What the planner knows of one model: its sizes, its buffers, and what a region reserves."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, NewType
@@ -17,6 +18,7 @@ __all__ = [
     "ModelSize",
     "RegionRule",
     "TensorSpec",
+    "declared_tensors",
     "page_rounded",
 ]
 
@@ -116,6 +118,17 @@ class TensorSpec:
     dtype: str
     shape: tuple[int, ...]
     size_bytes: int
+
+
+def declared_tensors(sizes: Iterable[tuple[str, int]]) -> tuple[TensorSpec, ...]:
+    """Return the tensors of a declared model, of which only (name, bytes) are known.
+
+    Examples
+    --------
+    >>> declared_tensors([("x", 64)])
+    (TensorSpec(name='x', dtype='uint8', shape=(64,), size_bytes=64),)
+    """
+    return tuple(TensorSpec(name, "uint8", (size,), size) for name, size in sizes)
 
 
 @dataclass(frozen=True, slots=True)

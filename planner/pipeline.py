@@ -7,6 +7,8 @@ from planner.bounds.fleet import fleet_bound
 from planner.conflict import ConflictRelation
 from planner.errors import PlanError, SpecError
 from planner.fleet import FleetSpec
+from planner.handover import ChannelBuffer
+from planner.io_buffers import bound_with_buffers, channel_buffers, masks_with_buffers
 from planner.judge import judge
 from planner.model import (
     DEFAULT_RULE,
@@ -17,14 +19,21 @@ from planner.model import (
     page_rounded,
 )
 from planner.plan import AddedKind, AddedOrder, Instance, Plan
-from planner.problem import Assignment, Problem, SolveStatus
+from planner.problem import Assignment, Bound, Problem, SolveStatus
 from planner.schedule import Schedule, order_between
 from planner.solvers import Solution, SolveOptions, solve
 from planner.units import align_up
 from planner.validator import validate
 from planner.weights import lay_out_weights
 
-__all__ = ["PlanOptions", "plan_fleet", "plan_outside", "plan_work", "schedule_of"]
+__all__ = [
+    "PlanOptions",
+    "plan_fleet",
+    "plan_outside",
+    "plan_work",
+    "schedule_of",
+    "work_problem",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +48,8 @@ class PlanOptions:
     added : tuple of AddedOrder
         Constraints beyond the fleet's own.
     start : tuple of int
-        Valid offsets of all instances, in order of first use, if some are known: the plan is not
-        higher.
+        Valid offsets of all instances, in order of first use, then of what steps hand on
+        (`channel_buffers`), if some are known: the plan is not higher.
     solve : SolveOptions
         Limits of the search, counted: the same plan on every machine.
     """
@@ -84,17 +93,16 @@ def plan_fleet(
     relation = ConflictRelation.of_schedule(schedule_of(fleet, options.added))
     rows = [(name, model, lane) for name, (model, lane) in fleet.instances().items()]
     reserved = [_reserved_work(used[model], options.rule) for _, model, _ in rows]
-    problem = Problem(
-        tuple(reserved),
-        conflict_masks=relation.masks,
-        alignments=(options.rule.align_bytes,) * len(rows),
-    )
+    buffers = channel_buffers(fleet, used)
+    problem = work_problem(relation, reserved, buffers, options.rule)
     lanes = [lane for _, _, lane in rows]
     solution = plan_work(problem, relation, lanes, options.solve, start=options.start)
     weights = lay_out_weights(
         [(name, model) for name, model, _ in rows], used, fleet.device.dedupe, options.rule
     )
     assert solution.assignment is not None
+    offsets = solution.assignment.offsets
+    witness = solution.bound.witness
     plan = Plan(
         fleet=fleet,
         sizes=tuple(used.items()),
@@ -112,17 +120,24 @@ def plan_fleet(
                 weights_key=weights.keys[name],
             )
             for (name, model, lane), size, offset in zip(
-                rows, reserved, solution.assignment.offsets, strict=True
+                rows, reserved, offsets[: len(rows)], strict=True
             )
         ),
         added=options.added,
         height_bytes=solution.assignment.height_bytes(problem),
         weight_bytes=weights.height_bytes,
         lower_bound_bytes=solution.bound.lower_bound_bytes,
-        witness=tuple(rows[index][0] for index in solution.bound.witness),
+        witness=tuple(rows[index][0] for index in witness if index < len(rows)),
         status=solution.status,
         private_bytes=_private_bytes(fleet, used, options.rule),
         outside_bytes=plan_outside([model for _, model, _ in rows], used, options.page_bytes),
+        buffers=tuple(
+            replace(buffer, offset=offset)
+            for buffer, offset in zip(buffers, offsets[len(rows) :], strict=True)
+        ),
+        witness_buffers=tuple(
+            buffers[index - len(rows)].name for index in witness if index >= len(rows)
+        ),
     )
     violations = judge(plan)
     if violations:  # No assert: what leaves here is judged under -O as well.
@@ -165,6 +180,24 @@ def _reserved_work(size: ModelSize, rule: RegionRule) -> int:
     return 0 if size.system_managed else rule.reserved_bytes(size.work_bytes)
 
 
+def work_problem(
+    relation: ConflictRelation,
+    reserved: Sequence[int],
+    buffers: Sequence[ChannelBuffer],
+    rule: RegionRule,
+) -> Problem:
+    """Return the problem of the work reservation: instances, then what their steps hand on.
+
+    `reserved` has the bytes of each of the relation's instances, after the region rule.
+    """
+    sizes = (*reserved, *(rule.reserved_bytes(buffer.size_bytes) for buffer in buffers))
+    return Problem(
+        sizes,
+        conflict_masks=masks_with_buffers(relation, buffers) if buffers else relation.masks,
+        alignments=(rule.align_bytes,) * len(sizes),
+    )
+
+
 def plan_work(
     problem: Problem,
     relation: ConflictRelation,
@@ -175,7 +208,8 @@ def plan_work(
 ) -> Solution:
     """Return offsets for the work of every instance; `lanes` names the lane of each.
 
-    The answer is not above valid offsets given as `start`.
+    The problem may have buffers behind the relation's instances, as `work_problem` puts them. The
+    answer is not above valid offsets given as `start`.
 
     Notes
     -----
@@ -183,10 +217,11 @@ def plan_work(
     assignment is higher than one maximum a lane.
     """
     numbers: dict[str, int] = {}
-    groups = tuple(numbers.setdefault(lane, len(numbers)) for lane in lanes)
+    groups = [numbers.setdefault(lane, len(numbers)) for lane in lanes]
+    groups += range(len(numbers), len(numbers) + problem.n - relation.n)  # a buffer shares no lane
     solution = solve(problem, replace(options, rounds_max=0), groups=groups)
     if solution.status is not SolveStatus.OPTIMAL:
-        bound = fleet_bound(relation, problem.sizes, solution.bound)
+        bound = _heaviest_known(problem, relation, solution)
         solution = solve(problem, options, bound=bound, groups=groups)
     if start:
         solution = _lower_of(problem, solution, Assignment(tuple(start)))
@@ -206,6 +241,14 @@ def _lower_of(problem: Problem, solution: Solution, start: Assignment) -> Soluti
     proven = height == solution.bound.lower_bound_bytes
     status = SolveStatus.OPTIMAL if proven else SolveStatus.FEASIBLE
     return replace(solution, assignment=start, status=status)
+
+
+def _heaviest_known(problem: Problem, relation: ConflictRelation, solution: Solution) -> Bound:
+    if problem.n == relation.n:
+        return fleet_bound(relation, problem.sizes, solution.bound)
+    assert problem.conflict_masks is not None
+    of_instances = fleet_bound(relation, problem.sizes[: relation.n])
+    return bound_with_buffers(problem.conflict_masks, problem.sizes, (solution.bound, of_instances))
 
 
 def _private_bytes(fleet: FleetSpec, sizes: Mapping[ModelId, ModelSize], rule: RegionRule) -> int:

@@ -9,6 +9,7 @@ from enum import StrEnum
 
 from planner.errors import PlanError
 from planner.fleet import FleetSpec
+from planner.handover import BufferUse, ChannelBuffer, bytes_of_buffers_alone
 from planner.model import InstanceId, ModelId, ModelSize, RegionRule
 from planner.problem import SolveStatus
 from planner.units import MakespanUnit, align_up
@@ -129,6 +130,11 @@ class Plan:
         Everything else that will be allocated, page-rounded: system-managed models and datasets.
     price : SchedulePrice or None
         What was added costs, where planning chose the order; None elsewhere.
+    buffers : tuple of ChannelBuffer
+        Tensors that steps hand on, in the work reservation; pipelines, channels and steps as
+        declared, then slots.
+    witness_buffers : tuple of str
+        Names of buffers that belong to the witness beside its instances.
     """
 
     fleet: FleetSpec
@@ -145,6 +151,8 @@ class Plan:
     private_bytes: int
     outside_bytes: int
     price: SchedulePrice | None = None
+    buffers: tuple[ChannelBuffer, ...] = ()
+    witness_buffers: tuple[str, ...] = ()
 
     @property
     def total_bytes(self) -> int:
@@ -195,6 +203,27 @@ class Plan:
         streams = dict(self.sizes)
         lanes = {instance.lane for instance in self.instances}
         return len(lanes) + sum(streams[instance.model].stream_count for instance in self.instances)
+
+    @property
+    def buffers_private_bytes(self) -> int:
+        """What the tensors of `buffers` take if every step has inputs and outputs of its own."""
+        return sum(
+            self.rule.reserved_bytes(buffer.size_bytes)
+            * (1 + (buffer.use is BufferUse.FEED) * len(buffer.readers))
+            for buffer in self.buffers
+        )
+
+    @property
+    def buffers_own_bytes(self) -> int:
+        """Bytes of the work reservation in which buffers lie, and never work of an instance."""
+        reserved = self.rule.reserved_bytes
+        work = [
+            (row.work_offset, row.work_offset + reserved(row.work_bytes))
+            for row in self.instances
+            if row.work_offset is not None
+        ]
+        buffers = [(row.offset, row.offset + reserved(row.size_bytes)) for row in self.buffers]
+        return bytes_of_buffers_alone(buffers, work)
 
     @property
     def fits_device(self) -> bool:

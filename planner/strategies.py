@@ -41,6 +41,9 @@ def strategies(plan: Plan) -> tuple[Strategy, ...]:
 
     Notes
     -----
+    Tensors that steps hand on count with the work memory: of their own at both ends where nothing
+    is shared, once under the other strategies.
+
     ``one-max-per-device`` is what a vendor's model group does: one work buffer for everything. It
     is legal only where no two instances may overlap.
     """
@@ -54,6 +57,8 @@ def strategies(plan: Plan) -> tuple[Strategy, ...]:
                     sizes[model].weight_bytes
                 )
     lanes = _lane_maxima(plan, rule)
+    private_work += plan.buffers_private_bytes
+    own = sum(rule.reserved_bytes(buffer.size_bytes) for buffer in plan.buffers)
     weights = plan.weight_bytes
     bound = plan.lower_bound_bytes
     return (
@@ -63,12 +68,14 @@ def strategies(plan: Plan) -> tuple[Strategy, ...]:
         Strategy("shared-weights", private_work, weights, True, "own work memory, weights once"),
         Strategy(
             "one-max-per-device",
-            max(lanes.values(), default=0),
+            max(lanes.values(), default=0) + own,
             weights,
             not _any_conflict(plan),
             "one work buffer for everything",
         ),
-        Strategy("one-max-per-lane", sum(lanes.values()), weights, True, "one work buffer a lane"),
+        Strategy(
+            "one-max-per-lane", sum(lanes.values()) + own, weights, True, "one work buffer a lane"
+        ),
         Strategy("planned", plan.height_bytes, weights, True, "this plan"),
         Strategy("bound", bound, weights, True, "no valid plan is smaller"),
     )

@@ -7,13 +7,13 @@ from planner.fleet import FleetSpec
 from planner.plan import AddedKind, AddedOrder, Plan
 from tests.oracles_guard import lanes_taken
 
-__all__ = ["conflicting_pairs", "has_cycle", "orders_something", "overlapping_pairs"]
+__all__ = ["conflicting_pairs", "has_cycle", "orders_something", "overlapping_pairs", "unroll"]
 
 Node = tuple[str, int, int, str]
 """Pipeline, channel, frame, step."""
 
 
-def _unroll(
+def unroll(
     fleet: FleetSpec, added: Iterable[AddedOrder]
 ) -> tuple[dict[Node, dict[str, set[str]]], dict[Node, set[Node]]]:
     """Return instances with their locks, and later executions, of every execution of d + 1 frames.
@@ -69,13 +69,13 @@ def _walk(later: dict[Node, set[Node]], start: Node) -> set[Node]:
 
 def has_cycle(fleet: FleetSpec, added: Iterable[AddedOrder]) -> bool:
     """Whether some execution would have to precede itself."""
-    _, later = _unroll(fleet, added)
+    _, later = unroll(fleet, added)
     return any(node in _walk(later, node) for node in later)
 
 
 def orders_something(fleet: FleetSpec, constraint: AddedOrder) -> bool:
     """Whether some channel runs both instances of an added order."""
-    uses, _ = _unroll(fleet, ())
+    uses, _ = unroll(fleet, ())
     channels = [
         {node[:2] for node in uses if name in uses[node]}
         for name in (constraint.first, constraint.second)
@@ -85,7 +85,7 @@ def orders_something(fleet: FleetSpec, constraint: AddedOrder) -> bool:
 
 def conflicting_pairs(fleet: FleetSpec, added: Iterable[AddedOrder] = ()) -> set[frozenset[str]]:
     """Pairs of different instances some of whose executions may overlap."""
-    uses, later = _unroll(fleet, added)
+    uses, later = unroll(fleet, added)
     reached = {node: _walk(later, node) for node in later}
     return {
         frozenset((one, other))

@@ -16,6 +16,7 @@ from arena.device.base import (
     Argument,
     DeviceRange,
     ModelDescription,
+    Placed,
     io_block_bytes,
 )
 from arena.errors import DeviceError
@@ -157,9 +158,18 @@ class InstanceIo:
                 self._check_argument(what, argument, spec)
 
     def _check_argument(self, what: str, argument: Argument | None, spec: TensorSpec) -> None:
+        place = f"model {self._name!r}, {what} {spec.name!r}"
+        if isinstance(argument, Placed):
+            if argument.memory.size_bytes != spec.size_bytes:
+                raise UsageError(
+                    f"{place}: found {argument.memory.size_bytes} bytes of device memory for a "
+                    f"host argument, expected {spec.size_bytes}"
+                )
+            if argument.data is None and what == "input":
+                raise UsageError(f"{place}: found a place without data")
+            argument = argument.data
         if argument is None:
             return
-        place = f"model {self._name!r}, {what} {spec.name!r}"
         if isinstance(argument, DeviceRange):
             if argument.size_bytes < spec.size_bytes:
                 raise UsageError(
@@ -194,6 +204,10 @@ class InstanceIo:
             argument = next(given)
             if isinstance(argument, DeviceRange):
                 self._point(slot, (argument.pointer, argument.size_bytes))
+            elif isinstance(argument, Placed):
+                assert argument.data is not None, "checked: a placed input has data"
+                self._point(slot, (argument.memory.pointer, argument.memory.size_bytes))
+                self._memory.copy_in(argument.memory.pointer, argument.data)
             else:
                 place = self._own_place(slot, memoryview(argument).nbytes)
                 self._point(slot, place)
@@ -201,8 +215,9 @@ class InstanceIo:
             if -1 in slot.spec.shape:
                 self._say_shape(index, slot.spec, argument)
         for slot, wanted in zip(self._outputs, outputs, strict=True):
-            if isinstance(wanted, DeviceRange):
-                self._point(slot, (wanted.pointer, wanted.size_bytes))
+            if isinstance(wanted, DeviceRange | Placed):
+                memory = wanted.memory if isinstance(wanted, Placed) else wanted
+                self._point(slot, (memory.pointer, memory.size_bytes))
             else:
                 known = slot.spec.size_bytes if wanted is None else memoryview(wanted).nbytes
                 self._point(slot, self._own_place(slot, known) if known else (0, 0))
@@ -244,6 +259,8 @@ class InstanceIo:
         results: list[bytearray | None] = []
         for slot, wanted in zip(self._outputs, self._wanted, strict=True):
             result = None
+            if isinstance(wanted, Placed):
+                wanted = wanted.data
             if wanted is None:
                 pointer, size_bytes = slot.placed
                 if pointer == 0:
@@ -280,6 +297,9 @@ def _shape_of(argument: Argument, spec: TensorSpec, name: str) -> tuple[int, ...
     """Return the shape of an argument whose spec leaves axes open."""
     place = f"model {name!r}, input {spec.name!r}"
     wanted = f"the model's shape is {list(spec.shape)}"
+    if isinstance(argument, Placed):
+        assert argument.data is not None, "checked: a placed input has data"
+        argument = argument.data
     if isinstance(argument, DeviceRange):
         n_elements = argument.size_bytes // _element_bytes(spec)
     else:

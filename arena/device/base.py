@@ -31,6 +31,7 @@ __all__ = [
     "ModelDescription",
     "ModelHandle",
     "ModelSource",
+    "Placed",
     "StreamId",
     "io_block_bytes",
 ]
@@ -65,7 +66,25 @@ class DeviceRange:
 HostBuffer: TypeAlias = bytes | bytearray | memoryview
 """C-contiguous host memory; numpy arrays pass as memoryviews of themselves."""
 
-Argument: TypeAlias = HostBuffer | DeviceRange
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A host argument, and the device memory that it goes through.
+
+    Attributes
+    ----------
+    memory : DeviceRange
+        Exactly as large as the tensor. An input is copied there before the execution; an output is
+        written there by it, and stays.
+    data : HostBuffer or None
+        Of an input, its bytes. Of an output, what `finish` fills; None: `finish` returns the bytes.
+    """
+
+    memory: DeviceRange
+    data: HostBuffer | None = None
+
+
+Argument: TypeAlias = HostBuffer | DeviceRange | Placed
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,7 +327,8 @@ class Device(Protocol):
             memoryviews of their shape, or flat where a single axis is open.
         outputs : sequence of Argument or None
             None: `finish` returns the bytes; a writable host buffer: `finish` fills it; a
-            DeviceRange: the device writes there. Host outputs must not change before `finish`.
+            DeviceRange: the device writes there; Placed: it writes there, and `finish` returns or
+            fills as well. Host outputs must not change before `finish`.
 
         Notes
         -----

@@ -1,8 +1,9 @@
 """Every byte that a plan needs, by owner and kind: the accounts sum to the total, exactly.
 
 Work regions of different instances lie on the same bytes, so a byte of the work reservation has one
-owner, several, or none. A byte that holds anybody's data counts as work; one that only the region
-rule took counts as padding; one below the height that no region covers is a hole.
+owner, several, or none. A byte that holds anybody's data counts as work, and as `io` where only
+tensors that steps hand on lie there; one that only the region rule took counts as padding; one
+below the height that no region covers is a hole.
 """
 
 from collections.abc import Iterable, Sequence
@@ -30,7 +31,8 @@ class Kind(StrEnum):
     PAGES = "pages"
     """Rounding of reservations, and of what lies outside, up to the device's pages."""
     IO = "io"
-    """Input and output buffers of instances, outside the arena."""
+    """Inputs and outputs: buffers of instances outside the arena, and bytes of the work reservation
+    that hold tensors which steps hand on and never work data."""
     SYSTEM = "system_managed"
     """Work and weights of models whose memory the device manages itself."""
     RESERVE = "reserve"
@@ -90,6 +92,7 @@ class _Region:
     start: int
     data_bytes: int
     reserved_bytes: int
+    kind: Kind
 
 
 def account_bytes(plan: Plan) -> tuple[Account, ...]:
@@ -99,8 +102,9 @@ def account_bytes(plan: Plan) -> tuple[Account, ...]:
     -----
     One sweep over the ends of the regions: n log n in the instances.
     """
-    work, _ = _swept(_work_regions(plan), Kind.WORK, WORK_RESERVATION, plan.height_bytes)
-    weights, _ = _swept(_weight_regions(plan), Kind.WEIGHTS, WEIGHT_RESERVATION, plan.weight_bytes)
+    regions = [*_work_regions(plan), *_handed_regions(plan)]
+    work, _ = _swept(regions, WORK_RESERVATION, plan.height_bytes)
+    weights, _ = _swept(_weight_regions(plan), WEIGHT_RESERVATION, plan.weight_bytes)
     page = plan.page_bytes
     rounding = (
         Account(
@@ -128,18 +132,24 @@ def bytes_by_kind(accounts: Iterable[Account]) -> dict[Kind, int]:
 def shares(plan: Plan) -> tuple[Share, ...]:
     """Return, of every instance with work in the arena, how much of its region is its alone."""
     regions = _work_regions(plan)
-    _, alone = _swept(regions, Kind.WORK, WORK_RESERVATION, plan.height_bytes)
+    _, alone = _swept([*regions, *_handed_regions(plan)], WORK_RESERVATION, plan.height_bytes)
     return tuple(
         Share(InstanceId(region.owner), region.reserved_bytes, own)
-        for region, own in zip(regions, alone, strict=True)
+        for region, own in zip(regions, alone, strict=False)  # what is handed on comes last
     )
 
 
 def _work_regions(plan: Plan) -> list[_Region]:
     return [
-        _region(row.id, row.work_offset, row.work_bytes, plan.rule)
+        _region(row.id, row.work_offset, row.work_bytes, plan.rule, Kind.WORK)
         for row in plan.instances
         if row.work_offset is not None
+    ]
+
+
+def _handed_regions(plan: Plan) -> list[_Region]:
+    return [
+        _region(row.name, row.offset, row.size_bytes, plan.rule, Kind.IO) for row in plan.buffers
     ]
 
 
@@ -149,7 +159,7 @@ def _weight_regions(plan: Plan) -> list[_Region]:
         if row.weight_offset is not None:
             buffers.setdefault(row.weight_offset, []).append(row)
     return [
-        _region(_readers(rows), offset, rows[0].weight_bytes, plan.rule)
+        _region(_readers(rows), offset, rows[0].weight_bytes, plan.rule, Kind.WEIGHTS)
         for offset, rows in buffers.items()
     ]
 
@@ -161,12 +171,12 @@ def _readers(rows: Sequence[Instance]) -> str:
     return ", ".join(dict.fromkeys(row.model for row in rows))
 
 
-def _region(owner: str, offset: int, length: int, rule: RegionRule) -> _Region:
-    return _Region(owner, offset, length, rule.reserved_bytes(length))
+def _region(owner: str, offset: int, length: int, rule: RegionRule, kind: Kind) -> _Region:
+    return _Region(owner, offset, length, rule.reserved_bytes(length), kind)
 
 
 def _swept(
-    regions: Sequence[_Region], kind: Kind, reservation: str, height: int
+    regions: Sequence[_Region], reservation: str, height: int
 ) -> tuple[list[Account], list[int]]:
     """Return the accounts of one reservation, and the bytes that each region has alone.
 
@@ -182,6 +192,7 @@ def _swept(
     totals: dict[tuple[str, Kind], int] = {}
     alone = [0] * len(regions)
     data = data_sum = covered = covered_sum = position = 0
+    kinds = dict.fromkeys((Kind.WORK, Kind.WEIGHTS, Kind.IO), 0)  # data of each that is open
     for place, data_step, covered_step, index in events:
         width = place - position
         if width:
@@ -189,7 +200,7 @@ def _swept(
                 alone[covered_sum] += width
             if data:
                 owner = regions[data_sum].owner if data == 1 else SEVERAL
-                key = (owner, kind)
+                key = (owner, next(kind for kind, n in kinds.items() if n))
             elif covered:
                 key = (regions[covered_sum].owner if covered == 1 else SEVERAL, Kind.PADDING)
             else:
@@ -197,6 +208,8 @@ def _swept(
             totals[key] = totals.get(key, 0) + width
         position = place
         data += data_step
+        if data_step:
+            kinds[regions[index].kind] += data_step
         data_sum += data_step * index
         covered += covered_step
         covered_sum += covered_step * index

@@ -16,6 +16,8 @@ from typing import Final
 from planner.capacity.joins import Heights, JoinedHeights
 from planner.capacity.variants import plan_variant
 from planner.fleet import CHANNEL_PLACEHOLDER, EXECUTIONS_MAX, FleetSpec, PipelineSpec
+from planner.handover import BufferUse
+from planner.io_buffers import channel_buffers, count_buffers
 from planner.lanes import Assign, LanePool
 from planner.model import ModelId, ModelSize
 from planner.pipeline import plan_outside
@@ -173,8 +175,11 @@ def saturation(pipeline: PipelineSpec) -> int | None:
     """Return the number of channels from which on further ones change nothing; None: there is none.
 
     Where all channels have the same lanes and locks it is 2: the second is not ordered against the
-    first, and a third is like it. Where they divide a pool into blocks it is 2 for each lane.
+    first, and a third is like it. Where they divide a pool into blocks it is 2 for each lane. Where
+    steps hand tensors on each channel has some of its own.
     """
+    if pipeline.hands_on:
+        return None
     names = [lock for step in pipeline.steps for lock in step.locks]
     names += [step.lane for step in pipeline.steps if isinstance(step.lane, str)]
     if any(CHANNEL_PLACEHOLDER in name for name in names):
@@ -224,7 +229,7 @@ class _Asking:
         if answer is None:
             joined = self.heights.of(fleet)
             answer = None if joined is None else bounds.fits(joined)
-        if answer is None and self.budget.take(len(fleet.instances())):
+        if answer is None and self.budget.take(_parts(fleet)):
             planned = plan_variant(self.plan, fleet)
             self._needed[number] = planned.needed_bytes
             answer = planned.fits_device
@@ -248,8 +253,13 @@ class _Asking:
         joined = self.heights.of(fleet)
         if joined is not None:
             self._needed[number] = _Bounds(self.plan, fleet).needed_bytes(joined.upper_bytes)
-        elif self.budget.take(len(fleet.instances())):
+        elif self.budget.take(_parts(fleet)):
             self._needed[number] = plan_variant(self.plan, fleet).needed_bytes
+
+
+def _parts(fleet: FleetSpec) -> int:
+    """Return what a plan of a fleet places: instances, and what their steps hand on."""
+    return len(fleet.instances()) + count_buffers(fleet)
 
 
 def _search(asking: _Asking, most: int, end: int | None) -> tuple[int | None, GrowthStatus]:
@@ -305,6 +315,11 @@ class _Bounds:
         rows = [(name, model, lane) for name, (model, lane) in fleet.instances().items()]
         self._device, self._page = fleet.device, plan.page_bytes
         self._lanes = _lane_maxima(rows, sizes, plan)
+        self._handed = self._kept = 0
+        for buffer in channel_buffers(fleet, sizes):
+            reserved = plan.rule.reserved_bytes(buffer.size_bytes)
+            self._handed += reserved
+            self._kept += reserved * (buffer.use is BufferUse.STATE)  # live always
         self._streams = len(self._lanes) + sum(sizes[model].stream_count for _, model, _ in rows)
         weights = lay_out_weights(
             [(name, model) for name, model, _ in rows], sizes, self._device.dedupe, plan.rule
@@ -326,7 +341,8 @@ class _Bounds:
             return False
         if device.memory_bytes is None:
             return True
-        lower, upper = max(self._lanes.values()), sum(self._lanes.values())
+        lower = max(self._lanes.values()) + self._kept
+        upper = sum(self._lanes.values()) + self._handed
         if joined is not None:
             lower, upper = max(lower, joined.lower_bytes), min(upper, joined.upper_bytes)
         if self.needed_bytes(upper) <= device.memory_bytes:

@@ -77,11 +77,13 @@ class JoinedHeights:
     def of(self, fleet: FleetSpec) -> Heights | None:
         """Return the heights of a variant; None where a plan of the whole is the better question.
 
-        That is where more than half of its instances lie in groups that are not known yet, and
-        where planning added constraints or a pool has lanes, which may tie any two.
+        That is where more than half of its instances lie in groups that are not known yet, where
+        planning added constraints or a pool has lanes, which may tie any two, and where steps hand
+        tensors on, which have no lane.
         """
         steps = [step for pipeline in fleet.pipelines for step in pipeline.steps]
-        if self._plan.added or any(isinstance(step.lane, LanePool) for step in steps):
+        pooled = any(isinstance(step.lane, LanePool) for step in steps)
+        if self._plan.added or self._plan.buffers or pooled:
             return None
         groups = _groups(fleet)
         kinds = [_kind(group) for group in groups]

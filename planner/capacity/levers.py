@@ -13,9 +13,9 @@ from planner.conflict import ConflictRelation
 from planner.fleet import FleetSpec, StepSpec
 from planner.lanes import LanePool
 from planner.model import InstanceId
-from planner.pipeline import PlanOptions, plan_work, schedule_of
+from planner.pipeline import PlanOptions, plan_work, schedule_of, work_problem
 from planner.plan import Instance, Plan
-from planner.problem import Problem, SolveStatus
+from planner.problem import SolveStatus
 
 __all__ = ["Lever", "LeverOptions", "levers"]
 
@@ -119,11 +119,7 @@ class _Asking:
             else plan.rule.reserved_bytes(other.work_bytes)
             for other in plan.instances
         )
-        problem = Problem(
-            sizes,
-            conflict_masks=self._relation.masks,
-            alignments=(plan.rule.align_bytes,) * len(sizes),
-        )
+        problem = work_problem(self._relation, sizes, plan.buffers, plan.rule)
         lanes = [other.lane for other in plan.instances]
         solution = plan_work(problem, self._relation, lanes, PlanOptions().solve)
         assert solution.assignment is not None

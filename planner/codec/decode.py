@@ -10,6 +10,12 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any, Final
 
+from planner.codec.buffers import (
+    decode_buffers,
+    decode_feeds,
+    decode_state,
+    decode_witness,
+)
 from planner.codec.canonical import Json, parse
 from planner.codec.mapping import PLAN_FORMAT, PLAN_VERSION, plan_to_mapping
 from planner.codec.place import Place, shown
@@ -152,6 +158,8 @@ def _plan(top: Place) -> Plan:
         private_bytes=part["private_bytes"].integer(),
         outside_bytes=part["outside_bytes"].integer(),
         price=_price(part["price"]) if "price" in part else None,
+        buffers=decode_buffers(part),
+        witness_buffers=decode_witness(part),
     )
 
 
@@ -272,8 +280,14 @@ def _fleet(place: Place) -> FleetSpec:
 
 
 def _model(model_id: str, place: Place) -> ModelSpec:
-    part = place.members(optional=("file", "inputs", "work", "weights"))
+    part = place.members(optional=("file", "inputs", "outputs", "work", "weights"))
     inputs = part["inputs"].entries() if "inputs" in part else []
+    outputs = part["outputs"].entries() if "outputs" in part else []
+    if "file" not in part:
+        sizes = tuple((name, size.integer(1)) for name, size in inputs)
+        inputs = []
+    else:
+        sizes = ()
     return ModelSpec(
         id=ModelId(model_id),
         file=part["file"].text() if "file" in part else "",
@@ -282,6 +296,8 @@ def _model(model_id: str, place: Place) -> ModelSpec:
         inputs=tuple(
             (name, tuple(axis.integer(1) for axis in shape.items())) for name, shape in inputs
         ),
+        input_bytes=sizes,
+        output_bytes=tuple((name, size.integer(1)) for name, size in outputs),
     )
 
 
@@ -312,7 +328,7 @@ def _rate(place: Place) -> int:
 
 
 def _step(step_id: str, place: Place) -> StepSpec:
-    part = place.members("model", "after", "lane", "locks", optional=("time",))
+    part = place.members("model", "after", "lane", "locks", optional=("time", "feeds", "state"))
     return StepSpec(
         id=step_id,
         model=ModelId(part["model"].text()),
@@ -320,6 +336,8 @@ def _step(step_id: str, place: Place) -> StepSpec:
         after=tuple(item.text() for item in part["after"].items()),
         locks=tuple(item.text() for item in part["locks"].items()),
         time_ns=_optional(part, "time"),
+        feeds=decode_feeds(part),
+        state=decode_state(part),
     )
 
 

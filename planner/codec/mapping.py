@@ -2,6 +2,7 @@
 
 from typing import Any, Final
 
+from planner.codec.buffers import plan_buffers, step_handovers
 from planner.codec.canonical import digest_of
 from planner.codec.steps import PlannedStep, planned_steps
 from planner.fleet import DeviceSpec, FleetSpec, ModelSpec, PipelineSpec, ScheduleSpec, StepSpec
@@ -105,6 +106,7 @@ def _undigested(plan: Plan) -> _Mapping:
             "weights": _reservation(plan.weight_bytes, plan.page_bytes),
         },
         "instances": [_instance(instance, plan.rule) for instance in plan.instances],
+        **plan_buffers(plan),
         "steps": [_planned_step(step) for step in planned_steps(plan)],
         "added": [
             {"first": added.first, "second": added.second, "kind": added.kind.value}
@@ -190,7 +192,9 @@ def _model(model: ModelSpec) -> _Mapping:
     if model.file:
         inputs = {name: list(shape) for name, shape in model.inputs}
         return {"file": model.file, **({"inputs": inputs} if inputs else {})}
-    return {"work": model.work_bytes, "weights": model.weight_bytes}
+    tensors = {"inputs": dict(model.input_bytes), "outputs": dict(model.output_bytes)}
+    told = {key: sizes for key, sizes in tensors.items() if sizes}
+    return {"work": model.work_bytes, "weights": model.weight_bytes, **told}
 
 
 def _pipeline(pipeline: PipelineSpec) -> _Mapping:
@@ -216,7 +220,9 @@ def _step(step: StepSpec) -> _Mapping:
         "lane": _lane(step.lane),
         "locks": list(step.locks),
     }
-    return mapping if step.time_ns is None else {**mapping, "time": step.time_ns}
+    if step.time_ns is not None:
+        mapping["time"] = step.time_ns
+    return mapping | step_handovers(step)
 
 
 def _device(device: DeviceSpec) -> _Mapping:

@@ -6,15 +6,17 @@
               a . c . . f            the lightest first. What is left is the answer
 
 "Together" means: a plan of these instances alone, under the order and locks of the whole fleet,
-with the weights they read held once, what they take outside the arena, and all reserves. A set that
-fits stays fitting when it loses members, so an instance that was needed once stays needed, and the
-answer is minimal by inclusion. It need not be the smallest such set.
+with the weights they read held once, the tensors that only they hand on, what they take outside the
+arena, and all reserves. A set that fits stays fitting when it loses members, so an instance that
+was needed once stays needed, and the answer is minimal by inclusion. It need not be the smallest
+such set.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from planner.conflict import ConflictRelation
+from planner.io_buffers import buffer_ends, masks_with_buffers
 from planner.masks import mask_indices, mask_of
 from planner.model import InstanceId
 from planner.pipeline import PlanOptions, plan_outside, plan_work, schedule_of
@@ -116,7 +118,17 @@ class _Question:
             for row in plan.instances
         ]
         self._models = dict(plan.sizes)
+        self._n = len(plan.instances)
+        self._masks = self._relation.masks
+        if plan.buffers:
+            self._masks = masks_with_buffers(self._relation, plan.buffers)
+        self._ends = buffer_ends(self._relation, plan.buffers)
+        witness = {*plan.witness, *plan.witness_buffers}
+        names = [*(row.id for row in plan.instances), *(row.name for row in plan.buffers)]
+        self._witness = {k for k, name in enumerate(names) if name in witness}
+        self._sizes += [plan.rule.reserved_bytes(row.size_bytes) for row in plan.buffers]
         offsets = [row.work_offset or 0 for row in plan.instances]
+        offsets += [row.offset for row in plan.buffers]
         self._placed = [
             ((1 << len(offsets)) - 1, offsets)
         ]  # of which instances, and where they lie
@@ -190,38 +202,45 @@ class _Question:
         page = plan.page_bytes
         return _Needs(align_up(lower, page) + beside, align_up(upper, page) + beside)
 
+    def _with_buffers(self, members: Sequence[int]) -> list[int]:
+        """Return members with the buffers all of whose ends are among them."""
+        mask = mask_of(members)
+        kept = (k for k, ends in enumerate(self._ends, start=self._n) if not ends & ~mask)
+        return [*members, *kept]
+
     def _bounds(self, members: Sequence[int]) -> _Needs:
         """Return the needs by a clique and by what is placed already, without solving."""
         lanes: dict[str, int] = {}
         for i in members:
             lane = self._plan.instances[i].lane
             lanes[lane] = max(lanes.get(lane, 0), self._sizes[i])
+        members = self._with_buffers(members)
         wanted = mask_of(members)
         heights = [
             max((offsets[i] + self._sizes[i] for i in members if self._sizes[i]), default=0)
             for placed, offsets in self._placed
             if not wanted & ~placed
         ]
-        return self._needs(
-            members, lower=self._clique_weight(members), upper=min(sum(lanes.values()), *heights)
-        )
+        stacked = sum(lanes.values()) + sum(self._sizes[i] for i in members if i >= self._n)
+        rows = [i for i in members if i < self._n]
+        return self._needs(rows, lower=self._clique_weight(members), upper=min(stacked, *heights))
 
     def _clique_weight(self, members: Sequence[int]) -> int:
         """Return the weight of a clique of members: those of the witness first, then the heaviest.
 
+        Members are instances and buffers.
+
         Members of the witness pairwise conflict, so all of them are in it.
         """
-        witness = set(self._plan.witness)
-        rows = self._plan.instances
         candidates = mask_of(i for i in members if self._sizes[i])
         weight = 0
         ranked = sorted(
-            mask_indices(candidates), key=lambda i: (rows[i].id not in witness, -self._sizes[i], i)
+            mask_indices(candidates), key=lambda i: (i not in self._witness, -self._sizes[i], i)
         )
         for i in ranked:
             if candidates >> i & 1:
                 weight += self._sizes[i]
-                candidates &= self._relation.masks[i]
+                candidates &= self._masks[i]
         return weight
 
     def _solved(self, members: Sequence[int]) -> _Needs | None:
@@ -230,17 +249,17 @@ class _Question:
         if not self._may_plan(n):
             return None
         self.solved += 1
-        chosen = set(members)
+        chosen = set(self._with_buffers(members))
         sizes = tuple(size if i in chosen else 0 for i, size in enumerate(self._sizes))
         problem = Problem(
             sizes,
-            conflict_masks=self._relation.masks,
+            conflict_masks=self._masks,
             alignments=(self._plan.rule.align_bytes,) * n,
         )
         lanes = [row.lane for row in self._plan.instances]
         solution = plan_work(problem, self._relation, lanes, PlanOptions().solve)
         assert solution.assignment is not None
-        self._placed.append((mask_of(members), list(solution.assignment.offsets)))
+        self._placed.append((mask_of(chosen), list(solution.assignment.offsets)))
         return self._needs(
             members,
             lower=solution.bound.lower_bound_bytes,

@@ -1,8 +1,9 @@
 """From a fleet and a budget to a plan that fits: which order and which locks cost least time."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import accumulate
 from typing import Final
 
 from planner.errors import PlanError, UsageError
@@ -92,6 +93,9 @@ def fit_fleet(
     -----
     Never slower than everything in turns, one lane for each pipeline, or lanes put together, at
     the same memory; and more memory is never slower. Deterministic.
+
+    Tensors that steps hand on are set aside while order is chosen, each with bytes of its own, and
+    placed with the work at the end: then the plan may come out lower than the budget.
     """
     budget = fleet.schedule.fit_bytes if budget_bytes is None else budget_bytes
     if budget is None:
@@ -103,7 +107,9 @@ def fit_fleet(
     if free.total_bytes <= budget or not work.least_height:
         return _priced(free, before, before.length, before.lower_bound)
     align = options.rule.align_bytes
-    height = max(work.least_height, (budget - free.weight_bytes) // align * align)
+    reserved = [options.rule.reserved_bytes(buffer.size_bytes) for buffer in free.buffers]
+    room = budget - free.weight_bytes - sum(reserved)
+    height = max(work.least_height, room // align * align)
     chosen = _search(work, free.height_bytes, before, height, align, fit)
     kept = drop_unneeded(
         work,
@@ -119,7 +125,7 @@ def fit_fleet(
         replace(
             options,
             added=options.added + kept.added,
-            start=kept.offsets,
+            start=kept.offsets + _stacked(work, kept.offsets, reserved),
             solve=replace(options.solve, rounds_max=0),
         ),
     )
@@ -128,6 +134,12 @@ def fit_fleet(
     length = max(chosen.timed.length, before.length)
     bound = max(chosen.lower_bound, before.lower_bound)
     return _priced(plan, before, length, bound)
+
+
+def _stacked(work: Workload, offsets: Sequence[int], reserved: Sequence[int]) -> tuple[int, ...]:
+    """Return offsets of what steps hand on, one above the other on top of the work."""
+    top = max(map(sum, zip(offsets, work.work_bytes, strict=True)))
+    return tuple(accumulate(reserved, initial=top))[:-1]
 
 
 def _search(

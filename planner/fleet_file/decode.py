@@ -18,9 +18,10 @@ from planner.fleet_file.schema import (
     StepSection,
 )
 from planner.fleet_file.text import parse_text
+from planner.handover import Feed
 from planner.lanes import LanePool
 from planner.model import ModelId
-from planner.units import parse_bytes, parse_duration, parse_rate
+from planner.units import parse_bytes, parse_duration, parse_rate, shown
 
 __all__ = ["decode_fleet", "parse_fleet"]
 
@@ -98,13 +99,31 @@ def _size(size: int | str | UnsetType, path: str) -> int | None:
 
 
 def _model(model_id: str, model: ModelSection) -> ModelSpec:
+    path = f"models.{model_id}"
     inputs = {} if model.inputs is UNSET else model.inputs
+    outputs = {} if model.outputs is UNSET else model.outputs
+    if model.file is not UNSET:
+        for name, value in inputs.items():
+            if not isinstance(value, list):
+                raise SpecError(
+                    f"found {shown(value)}, expected a shape, a list of whole numbers: a file "
+                    "tells its own sizes",
+                    f"{path}.inputs.{name}",
+                )
     return ModelSpec(
         id=ModelId(model_id),
         file="" if model.file is UNSET else model.file,
-        work_bytes=_size(model.work, f"models.{model_id}.work"),
-        weight_bytes=_size(model.weights, f"models.{model_id}.weights"),
-        inputs=tuple((name, tuple(shape)) for name, shape in inputs.items()),
+        work_bytes=_size(model.work, f"{path}.work"),
+        weight_bytes=_size(model.weights, f"{path}.weights"),
+        inputs=tuple((name, tuple(v)) for name, v in inputs.items() if isinstance(v, list)),
+        input_bytes=tuple(
+            (name, parse_bytes(v, f"{path}.inputs.{name}"))
+            for name, v in inputs.items()
+            if not isinstance(v, list)
+        ),
+        output_bytes=tuple(
+            (name, parse_bytes(v, f"{path}.outputs.{name}")) for name, v in outputs.items()
+        ),
     )
 
 
@@ -136,7 +155,19 @@ def _step(step_id: str, step: StepSection, lane: str | LanePool) -> StepSpec:
         after=tuple(step.after),
         locks=tuple(step.locks),
         time_ns=None if step.time is UNSET else parse_duration(step.time, f"steps.{step_id}.time"),
+        feeds=tuple(_feed(step_id, *item) for item in step.feeds.items()),
+        state=tuple(step.state.items()),
     )
+
+
+def _feed(step_id: str, name: str, source: str) -> Feed:
+    producer, dot, output = source.partition(".")
+    if not dot or not output:
+        raise SpecError(
+            f"found {source!r}, expected a step and its output such as detect.boxes",
+            f"steps.{step_id}.feeds.{name}",
+        )
+    return Feed(name, producer, output)
 
 
 def _device(device: DeviceSection) -> DeviceSpec:

@@ -93,8 +93,11 @@ def _union_fault(value: object, kind: UnionType, path: str) -> SpecError | None:
     if any(fault is None for _, fault in faults):
         return None
     for choice, fault in faults:
-        if isinstance(_bare(choice), DictType | StructType) and isinstance(value, Mapping):
-            return fault
+        match _bare(choice):
+            case DictType() | StructType() if isinstance(value, Mapping):
+                return fault
+            case ListType() if isinstance(value, list | tuple):
+                return fault
     return SpecError(f"found {shown(value)}, expected {_wanted(kind)}", path)
 
 

@@ -71,8 +71,15 @@ class ModelSection(Struct, forbid_unknown_fields=True):
         Meta(description="Path relative to the fleet file, or demo:NAME for a demo model."),
     ] = UNSET
     inputs: Annotated[
-        dict[str, list[Annotated[int, Meta(ge=1, le=BYTES_MAX)]]] | UnsetType,
-        Meta(description="Shapes of the inputs that the file leaves open."),
+        dict[str, list[Annotated[int, Meta(ge=1, le=BYTES_MAX)]] | _Size] | UnsetType,
+        Meta(
+            description="Shapes of the inputs that the file leaves open; of a declared model, the "
+            "bytes of each input."
+        ),
+    ] = UNSET
+    outputs: Annotated[
+        dict[str, _Size] | UnsetType,
+        Meta(description="Bytes of each output of a declared model."),
     ] = UNSET
     work: Annotated[_Size | UnsetType, Meta(description="Declared work memory.")] = UNSET
     weights: Annotated[_Size | UnsetType, Meta(description="Declared weight memory.")] = UNSET
@@ -114,6 +121,19 @@ class StepSection(Struct, forbid_unknown_fields=True):
         Meta(description="Further locks that it holds; {channel} is the channel's index."),
     ] = []
     time: Annotated[_Time | UnsetType, Meta(description="Time of one execution.")] = UNSET
+    feeds: Annotated[
+        dict[str, Annotated[_Name, Meta(examples=["detect.boxes"])]],
+        Meta(
+            description="Inputs that are outputs of preceding steps, STEP.OUTPUT, passed on in "
+            "device memory."
+        ),
+    ] = {}
+    state: Annotated[
+        dict[str, _Name],
+        Meta(
+            description="Inputs that are outputs of this step in the frame before; zeros at first."
+        ),
+    ] = {}
 
 
 class PipelineSection(Struct, forbid_unknown_fields=True):
@@ -176,8 +196,22 @@ class ScheduleSection(Struct, forbid_unknown_fields=True):
 
 _FILE_OR_SIZES: Final = {
     "oneOf": [
-        {"required": ["file"], "properties": {"work": False, "weights": False}},
-        {"required": ["work", "weights"], "properties": {"file": False, "inputs": False}},
+        {
+            "required": ["file"],
+            "properties": {
+                "work": False,
+                "weights": False,
+                "outputs": False,
+                "inputs": {"additionalProperties": {"type": "array"}},
+            },
+        },
+        {
+            "required": ["work", "weights"],
+            "properties": {
+                "file": False,
+                "inputs": {"additionalProperties": {"type": ["integer", "string"]}},
+            },
+        },
     ]
 }
 

@@ -21,16 +21,18 @@ Channels that look alike fall into one use, so a thousand cost as one; nothing e
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from itertools import product
+from operator import or_
 from typing import NamedTuple, TypeAlias
 
 from planner.fleet import FleetSpec, PipelineSpec, channel_name, instance_id
 from planner.model import InstanceId
 from planner.plan import AddedKind, AddedOrder
 
-__all__ = ["Conflicts", "Run", "runs_of"]
+__all__ = ["Conflicts", "Run", "runs_of", "steps_before"]
 
 _Channel: TypeAlias = tuple[int, int]
 """(pipeline, channel); pipelines and steps are counted as the fleet declares them."""
@@ -183,10 +185,29 @@ class Conflicts:
         return f"{channel_name(pipeline.id, c)}.{pipeline.steps[run.step].id}"
 
 
-def _joined_by_added(
+def steps_before(
     fleet: FleetSpec, runs: Mapping[InstanceId, Sequence[Run]], added: Iterable[AddedOrder]
-) -> tuple[dict[_Channel, tuple[int, ...]], tuple[str, ...]]:
-    """Return the masks of `_joined` for channels where order was added, and the cycles."""
+) -> dict[_Channel, tuple[int, ...]]:
+    """Return for each channel and step the mask of the steps before it in a frame.
+
+    Where added order and `after` make a cycle, only `after` counts.
+    """
+    plain = [_directions(pipeline, frozenset())[0] for pipeline in fleet.pipelines]
+    before = {
+        (p, c): plain[p]
+        for p, pipeline in enumerate(fleet.pipelines)
+        for c in range(pipeline.channels)
+    }
+    for channel, pairs in _added_edges(runs, added).items():
+        with suppress(CycleError):
+            before[channel] = _directions(fleet.pipelines[channel[0]], frozenset(pairs))[0]
+    return before
+
+
+def _added_edges(
+    runs: Mapping[InstanceId, Sequence[Run]], added: Iterable[AddedOrder]
+) -> dict[_Channel, set[tuple[int, int]]]:
+    """Return the pairs of steps (first, second) that planning ordered in each channel."""
     edges: dict[_Channel, set[tuple[int, int]]] = {}
     for constraint in added:
         if constraint.kind is AddedKind.ORDER:
@@ -196,10 +217,17 @@ def _joined_by_added(
             for run in runs[constraint.first]:
                 here = ((run.step, step) for step in seconds.get(run.channel, ()))
                 edges.setdefault(run.channel, set()).update(here)
+    return edges
+
+
+def _joined_by_added(
+    fleet: FleetSpec, runs: Mapping[InstanceId, Sequence[Run]], added: Iterable[AddedOrder]
+) -> tuple[dict[_Channel, tuple[int, ...]], tuple[str, ...]]:
+    """Return the masks of `_joined` for channels where order was added, and the cycles."""
     joined: dict[_Channel, tuple[int, ...]] = {}
     known: dict[tuple[int, frozenset[tuple[int, int]]], tuple[int, ...]] = {}
     cycles: dict[tuple[int, frozenset[tuple[int, int]]], str] = {}
-    for channel, pairs in edges.items():
+    for channel, pairs in _added_edges(runs, added).items():
         pipeline, key = fleet.pipelines[channel[0]], (channel[0], frozenset(pairs))
         if key not in known and key not in cycles:
             try:
@@ -220,6 +248,14 @@ def _joined(pipeline: PipelineSpec, added: frozenset[tuple[int, int]]) -> tuple[
     CycleError
         The edges (`after`, and `added` as (first, second)) make a cycle.
     """
+    back, ahead = _directions(pipeline, added)
+    return tuple(map(or_, back, ahead))
+
+
+def _directions(
+    pipeline: PipelineSpec, added: frozenset[tuple[int, int]]
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return for each step of a frame the mask of steps before it, and of those after it."""
     index = {step.id: s for s, step in enumerate(pipeline.steps)}
     before = {s: {index[name] for name in step.after} for s, step in enumerate(pipeline.steps)}
     for first, second in added:
@@ -229,8 +265,9 @@ def _joined(pipeline: PipelineSpec, added: frozenset[tuple[int, int]]) -> tuple[
         for t in earlier:
             after[t].add(s)
     order = tuple(TopologicalSorter(before).static_order())
-    back, ahead = _reached(order, before), _reached(order[::-1], after)
-    return tuple(back[s] | ahead[s] for s in range(len(pipeline.steps)))
+    masks = _reached(order, before), _reached(order[::-1], after)
+    back, ahead = (tuple(found[s] for s in range(len(pipeline.steps))) for found in masks)
+    return back, ahead
 
 
 def _reached(order: Sequence[int], edges: Mapping[int, Iterable[int]]) -> dict[int, int]:

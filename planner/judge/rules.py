@@ -1,14 +1,15 @@
 """The rules, one function each; every violation is named with its place."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import combinations, islice
+from itertools import combinations, islice, product
 from typing import Final, NamedTuple, TypeAlias
 
 from planner.fleet import Dedupe, instance_id
+from planner.judge.buffers import Lives, Span, buffer_overlaps, buffer_rows
 from planner.judge.conflicts import Conflicts, Run, runs_of
 from planner.judge.price import judge_price
 from planner.judge.violation import Rule, Violation
-from planner.model import InstanceId, ModelId, ModelSize, page_rounded
+from planner.model import InstanceId, ModelId, ModelSize, declared_tensors, page_rounded
 from planner.plan import AddedKind, Instance, Plan
 from planner.problem import SolveStatus
 
@@ -64,16 +65,23 @@ def _violations(plan: Plan) -> Iterator[Violation]:
         if instance.id in runs and instance.model in sizes
     }
     work, weights = _regions(plan, rows.values())
+    buffers = _buffer_spans(plan)
+    yield from buffer_rows(plan)
     yield from _placing(plan, rows.values(), sizes)
     yield from _constraints(plan, runs)
     added = [a for a in plan.added if a.first in runs and a.second in runs and a.first != a.second]
     conflicts = Conflicts(plan.fleet, runs, added)
     for cycle in conflicts.cycles:
         yield Violation(Rule.ADDED, "added", f"added order makes a cycle in {cycle}")
+    lives = Lives(plan, runs, added)
     yield from _work_overlaps(work, conflicts)
+    if buffers:
+        spans = (Span(r.start, r.end, r.path, r.instance.id, is_buffer=False) for r in work)
+        yield from buffer_overlaps((*spans, *buffers), lives)
     yield from _weight_sharing(plan, weights, sizes)
-    yield from _heights(plan, work, weights)
-    yield from _bound(plan, {region.instance.id: region for region in work}, conflicts)
+    yield from _heights(plan, (*work, *buffers), weights)
+    yield from _bound(plan)
+    yield from _witness(plan, work, buffers, conflicts, lives)
     yield from _figures(plan, sizes)
     yield from judge_price(plan, runs)
 
@@ -89,13 +97,20 @@ def _models(plan: Plan) -> Iterator[Violation]:
         spec = declared.get(model)
         if spec is None or spec.file:
             continue
-        given = ModelSize(spec.work_bytes or 0, spec.weight_bytes or 0)
+        given = ModelSize(
+            spec.work_bytes or 0,
+            spec.weight_bytes or 0,
+            inputs=declared_tensors(spec.input_bytes),
+            outputs=declared_tensors(spec.output_bytes),
+        )
         for key in (
             "work_bytes",
             "weight_bytes",
             "file_digest",
             "weights_digest",
             "system_managed",
+            "inputs",
+            "outputs",
         ):
             value, expected = getattr(size, key), getattr(given, key)
             if value != expected:
@@ -150,6 +165,20 @@ def _regions(plan: Plan, rows: Iterable[_Row]) -> tuple[list[_Region], list[_Reg
             end = start + plan.rule.reserved_bytes(instance.weight_bytes)
             weights.append(_Region(start, end, f"{path}.weight_offset", instance))
     return work, weights
+
+
+def _buffer_spans(plan: Plan) -> list[Span]:
+    reserved = plan.rule.reserved_bytes
+    return [
+        Span(
+            row.offset,
+            row.offset + reserved(row.size_bytes),
+            f"buffers[{index}].offset",
+            row.name,
+            is_buffer=True,
+        )
+        for index, row in enumerate(plan.buffers)
+    ]
 
 
 def _placing(
@@ -267,7 +296,7 @@ def _may_share(
 
 
 def _heights(
-    plan: Plan, work: Iterable[_Region], weights: Iterable[_Region]
+    plan: Plan, work: Iterable[_Region | Span], weights: Iterable[_Region]
 ) -> Iterator[Violation]:
     for path, found, regions in (
         ("height_bytes", plan.height_bytes, work),
@@ -279,9 +308,7 @@ def _heights(
             yield Violation(Rule.HEIGHT, path, message)
 
 
-def _bound(
-    plan: Plan, work: Mapping[InstanceId, _Region], conflicts: Conflicts
-) -> Iterator[Violation]:
+def _bound(plan: Plan) -> Iterator[Violation]:
     bound, height = plan.lower_bound_bytes, plan.height_bytes
     if not 0 <= bound <= height:
         message = f"found {bound}, expected 0 to the height, {height}"
@@ -292,22 +319,45 @@ def _bound(
             f"found {plan.status.value}, expected {proven.value}: height {height}, bound {bound}"
         )
         yield Violation(Rule.BOUND, "status", message)
-    members: dict[InstanceId, None] = {}
-    for index, name in enumerate(plan.witness):
-        if name in work and name not in members:
-            members[name] = None
-        else:
-            message = f"found {name!r}, expected an instance with work memory, once"
-            yield Violation(Rule.BOUND, f"witness[{index}]", message)
-    total = sum(work[name].end - work[name].start for name in members)
-    if plan.witness and total != bound:
-        message = f"its instances reserve {total} bytes, expected the bound, {bound}"
+
+
+def _witness(
+    plan: Plan,
+    work: Iterable[_Region],
+    buffers: Iterable[Span],
+    conflicts: Conflicts,
+    lives: Lives,
+) -> Iterator[Violation]:
+    """Check that the witness pairwise conflicts and reserves the bound."""
+    lengths = {region.instance.id: region.end - region.start for region in work}
+    buffer_lengths = {span.name: span.end - span.start for span in buffers}
+    members = dict.fromkeys(name for name in plan.witness if name in lengths)
+    buffer_members = dict.fromkeys(name for name in plan.witness_buffers if name in buffer_lengths)
+    for key, names, known, what in (
+        ("witness", plan.witness, members, "an instance with work memory"),
+        ("witness_buffers", plan.witness_buffers, buffer_members, "a buffer"),
+    ):
+        for index, name in enumerate(names):
+            if name not in known or name in names[:index]:
+                message = f"found {name!r}, expected {what}, once"
+                yield Violation(Rule.BOUND, f"{key}[{index}]", message)
+    total = sum(lengths[name] for name in members)
+    total += sum(buffer_lengths[name] for name in buffer_members)
+    if (plan.witness or plan.witness_buffers) and total != plan.lower_bound_bytes:
+        message = f"its members reserve {total} bytes, expected the bound, {plan.lower_bound_bytes}"
         yield Violation(Rule.BOUND, "witness", message)
     kinds = {name: conflicts.kind(name) for name in members}
     for (first, i), (second, j) in combinations(kinds.items(), 2):
         if not conflicts.kinds_conflict(i, j):
             message = f"{first!r} and {second!r} never run at the same time"
             yield Violation(Rule.BOUND, "witness", message)
+    for name, buffer in product(members, buffer_members):
+        if not lives.meets_instance(buffer, name):
+            message = f"{name!r} never runs while {buffer!r} is live"
+            yield Violation(Rule.BOUND, "witness_buffers", message)
+    for one, other in lives.apart(buffer_members):
+        message = f"{one!r} and {other!r} are never live at the same time"
+        yield Violation(Rule.BOUND, "witness_buffers", message)
 
 
 def _figures(plan: Plan, sizes: Mapping[ModelId, ModelSize]) -> Iterator[Violation]:

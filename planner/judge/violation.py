@@ -13,6 +13,8 @@ class Rule(StrEnum):
     """Sizes are given for exactly the models that steps use; declared sizes are the fleet's."""
     INSTANCES = "instances"
     """One row for each instance of the fleet, in order of first use, with its model's sizes."""
+    BUFFERS = "buffers"
+    """One row for each tensor that steps hand on, channel and slot, with its readers and size."""
     REGION = "region"
     """A region starts aligned, and is in the arena iff its bytes are to be there."""
     ADDED = "added"

@@ -1,6 +1,7 @@
 """A plan as a C header: sizes, offsets and names for programs that want only the pointers."""
 
 from planner.codec import plan_digest
+from planner.handover import BufferUse
 from planner.plan import Instance, Plan
 
 __all__ = ["c_header", "c_string"]
@@ -58,8 +59,38 @@ enum arena_index {{
 static const struct arena_instance arena_instances[ARENA_INSTANCE_COUNT] = {{
 {rows}
 }};
-
+{_buffers(plan)}
 #endif
+"""
+
+
+def _buffers(plan: Plan) -> str:
+    """Return the table of tensors that steps hand on; nothing where there is none."""
+    if not plan.buffers:
+        return ""
+    rows = ",\n".join(
+        f"    {{{c_string(row.name)}, {c_string(row.channel)}, {c_string(row.step)}, "
+        f"{c_string(row.tensor)}, UINT64_C({row.slot}), {int(row.use is BufferUse.STATE)}, "
+        f"UINT64_C({row.offset}), UINT64_C({row.size_bytes})}}"
+        for row in plan.buffers
+    )
+    return f"""
+struct arena_buffer {{
+    const char *name;
+    const char *channel;
+    const char *step; /* that writes it */
+    const char *tensor;
+    uint64_t slot; /* frame t uses slot t mod d; a state reads and writes its two in turn */
+    int is_state;
+    uint64_t work_offset;
+    uint64_t bytes;
+}};
+
+#define ARENA_BUFFER_COUNT {len(plan.buffers)}
+
+static const struct arena_buffer arena_buffers[ARENA_BUFFER_COUNT] = {{
+{rows}
+}};
 """
 
 
@@ -92,6 +123,7 @@ def _row(row: Instance, file: str) -> str:
 def _identifiers(plan: Plan) -> list[str]:
     """Return a distinct identifier for each instance; where names meet, its index is added."""
     taken = {"ARENA_INSTANCE_COUNT", "ARENA_OUTSIDE", "ARENA_PLAN_H", "ARENA_PLAN_DIGEST"}
+    taken.add("ARENA_BUFFER_COUNT")
     taken |= {f"ARENA_{name}_BYTES" for name in ("WORK", "WEIGHT", "PAGE", "ALIGN")}
     names = []
     for index, row in enumerate(plan.instances):

@@ -7,6 +7,7 @@ from planner.capacity import Capacity, ChannelsFit, DeviceModel, WhatIf, bytes_b
 from planner.explanation import Explanation
 from planner.measured import FleetReport
 from planner.plan import Plan, SchedulePrice
+from planner.report.buffers import buffer_figures
 from planner.report.explanation import explanation_figures
 
 __all__ = [
@@ -61,6 +62,7 @@ def plan_figures(plan: Plan) -> dict[str, Any]:
         "counted": list(COUNTED),
         "not_counted": list(NOT_COUNTED),
         "witness": list(plan.witness),
+        **buffer_figures(plan),
         "added": [
             {"first": item.first, "second": item.second, "kind": item.kind.value}
             for item in plan.added

@@ -6,6 +6,7 @@ from typing import Any, Final
 from planner.capacity import GrowthStatus, Kind
 from planner.explanation import ChangeKind
 from planner.fleet import Dedupe
+from planner.handover import BufferUse
 from planner.makespan import MakespanUnit
 from planner.measured import Stage
 from planner.problem import SolveStatus
@@ -119,6 +120,22 @@ def _plan() -> _Schema:
         "fit_bytes": _or_null(_SIZE),
         "streams_max": _or_null(_SIZE),
         "witness": _TEXTS,
+        "witness_buffers": _TEXTS,
+        "buffers_private_bytes": _SIZE,
+        "buffers_own_bytes": _SIZE,
+        "buffers": _rows(
+            {
+                "buffer": _TEXT,
+                "use": _one_of(BufferUse),
+                "channel": _TEXT,
+                "step": _TEXT,
+                "tensor": _TEXT,
+                "slot": _SIZE,
+                "readers": _TEXTS,
+                "offset": _SIZE,
+                "bytes": _SIZE,
+            }
+        ),
         "counted": _TEXTS,
         "not_counted": _TEXTS,
         "added": _rows({"first": _TEXT, "second": _TEXT, "kind": _TEXT}),

@@ -36,6 +36,8 @@ class _Bar:
 def arena_svg(plan: Plan) -> str:
     """Return both reservations of `plan` as one SVG picture: work on the left, weights right of it.
 
+    What steps hand on stands behind the instances, in a colour of its own.
+
     Notes
     -----
     At most `COLUMNS_MAX` columns a reservation; the picture says how many it left out.
@@ -79,7 +81,21 @@ def _work(plan: Plan, colours: Mapping[str, str]) -> tuple[list[_Bar], int]:
         for row in rows
         if row.id in shown
     ]
-    return bars, len(rows) - len(bars)
+    hidden = len(rows) - len(bars)
+    bars += [
+        _Bar(
+            row.name,
+            row.offset,
+            plan.rule.reserved_bytes(row.size_bytes),
+            "#c9a227",
+            f"{cut(row.name, _NAME_MAX)}: tensor [{row.offset:#x}, "
+            f"{row.offset + plan.rule.reserved_bytes(row.size_bytes):#x}), "
+            f"{format_bytes(row.size_bytes)}, read by "
+            f"{', '.join(dict.fromkeys(step for step, _ in row.readers))}",
+        )
+        for row in plan.buffers[:COLUMNS_MAX]
+    ]
+    return bars, hidden + max(0, len(plan.buffers) - COLUMNS_MAX)
 
 
 def _weights(plan: Plan) -> tuple[list[_Bar], int]:

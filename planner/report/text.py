@@ -9,6 +9,7 @@ from rich.table import Table
 from planner.explanation import Explanation
 from planner.plan import AddedKind, Plan, SchedulePrice
 from planner.problem import SolveStatus
+from planner.report.buffers import buffer_lines, buffers_row
 from planner.report.explanation import explanation_text
 from planner.report.figures import NOT_COUNTED
 from planner.units import MakespanUnit, format_bytes, format_duration
@@ -33,6 +34,8 @@ def plan_text(plan: Plan, explanation: Explanation | None = None) -> str:
     console.print(_instances(plan))
     if len(plan.instances) > ROWS_MAX:
         console.print(f"... and {len(plan.instances) - ROWS_MAX} more instances (--json has all)")
+    for line in buffer_lines(plan):
+        console.print(f"  {line}")
     if plan.price is not None:
         console.print(_added(plan))
         console.print(_price(plan.price))
@@ -63,6 +66,8 @@ def _figures(plan: Plan) -> Table:
     table.add_row("weights", format_bytes(plan.weight_bytes), _dedupe(plan))
     table.add_row("total", format_bytes(plan.total_bytes), share)
     table.add_row("private instances", format_bytes(plan.private_bytes), "without any sharing")
+    if plan.buffers:
+        table.add_row(*buffers_row(plan))
     if plan.outside_bytes:
         table.add_row("outside the arena", format_bytes(plan.outside_bytes), _outside(plan))
     return table

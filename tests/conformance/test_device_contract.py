@@ -14,6 +14,7 @@ from arena.device.base import (
     LoadOptions,
     ModelHandle,
     ModelSource,
+    Placed,
     StreamId,
 )
 from arena.errors import DeviceError
@@ -282,6 +283,48 @@ def test_misaligned_memory_is_refused(device: Device, rig: Rig, part: str) -> No
         device.load(source, work=given["work"], weights=given["weights"])
     for block in blocks.values():
         device.free(block)
+
+
+def test_placed_arguments_go_through_their_place_and_stay_there(
+    device: Device, rig: Rig, stream: StreamId, first: Loaded
+) -> None:
+    """One model's output is the next one's input: copied to the host, and left on the device."""
+    second = Loaded(device, rig.models[1])
+    data = bytes(k % 200 for k in range(first.input_bytes))
+    middle = device.alloc(first.output_bytes)
+    place = device.alloc(first.input_bytes)
+    try:
+        alone = device.finish(device.launch(first.handle, [data], [None], stream))[0]
+        assert alone is not None
+        launch = device.launch(first.handle, [Placed(place, data)], [Placed(middle)], stream)
+        assert device.finish(launch) == (alone,)
+        filled = bytearray(first.output_bytes)
+        launch = device.launch(first.handle, [place], [Placed(middle, filled)], stream)
+        assert device.finish(launch) == (None,)
+        assert filled == alone
+        wanted = device.finish(device.launch(second.handle, [bytes(alone)], [None], stream))
+        assert device.finish(device.launch(second.handle, [middle], [None], stream)) == wanted
+    finally:
+        device.synchronize(stream)
+        second.close()
+        device.free(place)
+        device.free(middle)
+
+
+def test_places_of_other_sizes_and_without_data_are_the_callers_fault(
+    device: Device, stream: StreamId, first: Loaded
+) -> None:
+    data = bytes(first.input_bytes)
+    short = DeviceRange(first.own[0].pointer, first.input_bytes - 1)
+    whole = DeviceRange(first.own[0].pointer, first.input_bytes)
+    for inputs, outputs in (
+        ([Placed(short, data)], [None]),
+        ([Placed(whole, data[1:])], [None]),
+        ([Placed(whole)], [None]),
+        ([data], [Placed(short)]),
+    ):
+        with pytest.raises(UsageError):
+            device.launch(first.handle, inputs, outputs, stream)
 
 
 def test_memory_of_a_loaded_model_cannot_be_freed(device: Device, first: Loaded) -> None:

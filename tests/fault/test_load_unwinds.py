@@ -15,6 +15,7 @@ from arena.session import plan_and_load
 from planner.errors import PlanError
 from planner.units import MiB
 from tests.fleets import small_fleet, write_fleet
+from tests.handing import IMAGE_BYTES, twin_fleet
 
 
 @contextmanager
@@ -60,6 +61,29 @@ def test_every_call_may_fail_once(tmp_path: Path) -> None:
         "detector@vision",
     ]
     assert all("work [0x" in text and "507000" in text for text in named)
+
+
+def test_every_call_may_fail_once_where_tensors_are_handed_on(tmp_path: Path) -> None:
+    fleet = twin_fleet(tmp_path)
+    image = bytes(IMAGE_BYTES)
+    for n in count(1):
+        with twin() as device:
+            faulty = FaultyDevice(device, fail_call=n)
+            try:
+                with plan_and_load(fleet, device=faulty) as loaded:
+                    with loaded.frame("camera") as frame:
+                        frame.run("detect", image)
+                        for step in ("read", "track", "store"):
+                            frame.run(step)
+                    with loaded.frame("microphone[1]") as frame:
+                        frame.run("listen", bytes(64))
+            except DeviceError:
+                assert faulty.n_failed
+            assert device.outstanding == {}, (n, device.outstanding)
+            assert device.memory_info().used_bytes == 0, n
+            if faulty.n_failed == 0:
+                break
+    assert n > 20
 
 
 def test_a_load_that_always_fails_says_what_was_undone(tmp_path: Path) -> None:

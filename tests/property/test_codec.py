@@ -17,8 +17,9 @@ from planner.errors import DecodeError
 from planner.fleet_file import decode_fleet
 from planner.plan import Plan
 from tests.plans import plans, street_corner
+from tests.plans_io import handing_plan
 
-MAPPING = plan_to_mapping(street_corner())
+MAPPINGS = [plan_to_mapping(street_corner()), plan_to_mapping(handing_plan())]
 DATA = encode_plan(street_corner())
 
 values = st.recursive(
@@ -58,7 +59,7 @@ def test_the_fleet_in_a_plan_is_a_fleet_file(plan: Plan) -> None:
 
 @given(st.data())
 def test_any_other_value_in_any_place_is_refused(data: st.DataObject) -> None:
-    mapping = copy.deepcopy(MAPPING)
+    mapping = copy.deepcopy(data.draw(st.sampled_from(MAPPINGS)))
     places = _places(mapping)
     container, key = places[data.draw(st.integers(0, len(places) - 1))]
     before, after = container[key], data.draw(values)
@@ -72,7 +73,7 @@ def test_any_other_value_in_any_place_is_refused(data: st.DataObject) -> None:
 
 @given(st.data())
 def test_members_taken_away_or_added_are_refused(data: st.DataObject) -> None:
-    mapping = copy.deepcopy(MAPPING)
+    mapping = copy.deepcopy(data.draw(st.sampled_from(MAPPINGS)))
     places = _places(mapping)
     container, key = places[data.draw(st.integers(0, len(places) - 1))]
     if isinstance(container, list):

@@ -17,10 +17,11 @@ from planner.errors import SpecError
 from planner.fleet import FleetSpec
 from planner.fleet_file import decode_fleet, fleet_schema, parse_fleet, parse_text
 from tests.plans import street_corner
+from tests.plans_io import HANDING_YAML
 from tests.strategies import fleets
 
-FLEET = street_corner().fleet
-MAPPING = fleet_to_mapping(FLEET)
+FLEETS = [street_corner().fleet, parse_fleet(HANDING_YAML)]
+MAPPINGS = [fleet_to_mapping(fleet) for fleet in FLEETS]
 SCHEMA = jsonschema.Draft202012Validator(fleet_schema())
 
 values = st.recursive(
@@ -71,7 +72,7 @@ def test_a_fleet_comes_back_from_its_mapping_as_yaml_and_as_json(fleet: FleetSpe
 def test_a_changed_mapping_is_a_fleet_that_the_schema_accepts_or_a_spec_error(
     data: st.DataObject,
 ) -> None:
-    mapping = copy.deepcopy(MAPPING)
+    mapping = copy.deepcopy(data.draw(st.sampled_from(MAPPINGS)))
     for _ in range(data.draw(st.integers(1, 3))):
         places = _places(mapping)
         container, key = places[data.draw(st.integers(0, len(places) - 1))]
@@ -86,7 +87,7 @@ def test_a_changed_mapping_is_a_fleet_that_the_schema_accepts_or_a_spec_error(
 @given(values)
 def test_any_value_is_a_fleet_or_a_spec_error(value: Any) -> None:
     for key in ("models", "pipelines", "device", "name", "version", "other"):
-        _decode({**copy.deepcopy(MAPPING), key: value})
+        _decode({**copy.deepcopy(MAPPINGS[0]), key: value})
 
 
 @given(

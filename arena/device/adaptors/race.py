@@ -10,15 +10,20 @@ does not follow.
 What the host's threads tell one another is told by stamps: a thread that finished an execution
 takes one (`end`), the guard hands it to the calls that follow (`Call.follows`), and the thread that
 executes such a call shows it (`begin`).
+
+Tensors in watched memory (`watch`: what a plan places) are checked like work memory, with reads
+that race only with writes; and a read of what another launch has overwritten meanwhile is refused
+though all of it be ordered: the tensor was not kept until its reader (`uses`).
 """
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from arena.device.adaptors.adaptor import Adaptor
 from arena.device.adaptors.happens_before import Clock, Epoch, HappensBefore, join
+from arena.device.adaptors.uses import Place, Places, Record, Use
 from arena.device.base import (
     Argument,
     Device,
@@ -28,6 +33,7 @@ from arena.device.base import (
     LoadOptions,
     ModelHandle,
     ModelSource,
+    Placed,
     StreamId,
 )
 from arena.errors import DeviceError, RaceError
@@ -40,21 +46,29 @@ _DEFAULT_OPTIONS: Final = LoadOptions()
 
 @dataclass(frozen=True, slots=True)
 class Race:
-    """Two executions that share work memory, and nothing orders the first before the second.
+    """Two executions that share memory, and nothing orders the first before the second.
 
     Attributes
     ----------
     first, second : str
         The executions, in order of being launched.
     shared : DeviceRange
-        The bytes that both may write.
+        The bytes that both use, and at least one writes.
+    overwritten : bool
+        They are ordered, but the second reads what the first wrote over.
     """
 
     first: str
     second: str
     shared: DeviceRange
+    overwritten: bool = False
 
     def __str__(self) -> str:
+        if self.overwritten:
+            return (
+                f"{self.second} reads {self.shared}, which {self.first} has overwritten since it "
+                "was written for it"
+            )
         return (
             f"{self.first} and {self.second} share {self.shared}: no stream, event, wait or "
             "synchronisation orders the first before the second"
@@ -86,10 +100,11 @@ class RaceCheck(Adaptor):
 
     Notes
     -----
-    Checked is work memory that the caller gave (`load`), against that of the other loaded models
-    and the model's own on other streams. Weights are read only; inputs and outputs in device memory
-    are the caller's. A launch costs O(sharers + streams). Sound and complete for the launches it
-    saw: what it reports has no order, whatever the timing, and what it passes has one.
+    Checked are work memory that the caller gave (`load`), against that of the other loaded models
+    and the model's own on other streams, and tensors in memory that is watched. Weights are read
+    only; tensors elsewhere in device memory are the caller's. A launch costs O(sharers + streams).
+    Sound and complete for the launches it saw: what it reports has no order, whatever the timing,
+    and what it passes has one.
     """
 
     def __init__(self, inner: Device, races: list[Race] | None = None) -> None:
@@ -98,6 +113,7 @@ class RaceCheck(Adaptor):
         self._mutex = threading.Lock()
         self._order = HappensBefore()
         self._models: dict[ModelHandle, _Model] = {}
+        self._places = Places()
         self._threads = _Threads()
 
     # ---- the word between host threads
@@ -135,25 +151,34 @@ class RaceCheck(Adaptor):
     ) -> ModelHandle:
         """Load a model and note whose work memory it shares."""
         handle = self.inner.load(source, work=work, weights=weights, options=options)
-        model = _Model(source.name, work)
         with self._mutex:
-            for other_handle, other in self._models.items():
-                shared = _intersection(work, other.work)
-                if shared is not None:
-                    model.sharers[other_handle] = shared
-                    other.sharers[handle] = shared
-            if work is not None and work.size_bytes:
-                model.sharers[handle] = work  # Its own executions, on other streams.
-            self._models[handle] = model
+            place = self._places.add(work) if work is not None and work.size_bytes else None
+            self._models[handle] = _Model(source.name, place)
         return handle
 
     def unload(self, model: ModelHandle) -> None:
         """Unload a model and forget its executions."""
         self.inner.unload(model)
         with self._mutex:
-            for sharer in self._models.pop(model).sharers:
-                if sharer != model:
-                    del self._models[sharer].sharers[model]
+            if (place := self._models.pop(model).work) is not None:
+                self._places.remove(place)
+
+    def watch(self, memory: DeviceRange) -> None:
+        """Check tensors inside `memory`, a block of this device, from now on until it is freed."""
+        with self._mutex:
+            self._places.watch(memory)
+
+    def free(self, memory: DeviceRange) -> None:
+        """Give back a block, and forget the tensors in it."""
+        self.inner.free(memory)
+        with self._mutex:
+            self._places.free(memory)
+
+    def fill(self, memory: DeviceRange, value: int) -> None:
+        """Set every byte of `memory`: a tensor that lies there is the host's."""
+        self.inner.fill(memory, value)
+        with self._mutex:
+            self._places.filled(memory)
 
     def launch(
         self,
@@ -167,15 +192,19 @@ class RaceCheck(Adaptor):
             record = self._models.get(model)
             if record is None:
                 raise UsageError(f"unknown model handle {model}, expected what `load` returned")
-            previous = record.last.get(stream)
-            epoch = self._check(record, stream)
+            read = [one for one in inputs if isinstance(one, DeviceRange)]
+            # The host writes a placed input: for all others it is written like an output.
+            written = [one.memory for one in (*inputs, *outputs) if isinstance(one, Placed)]
+            written += [one for one in outputs if isinstance(one, DeviceRange)]
+            uses = self._places.uses(record.work, read, written)
+            epoch, entered = self._check(record, uses, stream)
         try:
             launch = self.inner.launch(model, inputs, outputs, stream)
         except Exception as error:
             if not (isinstance(error, DeviceError) and error.unsettled):
                 with self._mutex:
                     self._order.cancel(epoch)
-                    record.restore(stream, previous)
+                    entered.take_back()
             raise
         return _CheckedLaunch(launch, epoch)
 
@@ -227,20 +256,18 @@ class RaceCheck(Adaptor):
 
     # ---- the check
 
-    def _check(self, model: "_Model", stream: StreamId) -> Epoch:
+    def _check(
+        self, model: "_Model", uses: Sequence[Use], stream: StreamId
+    ) -> tuple[Epoch, Record]:
         """Enter one execution into the order; report the sharers that it does not follow."""
         epoch, start = self._order.launch(self._threads.clock, stream)
         label = f"{self._threads.label or model.name} on stream {stream}"
-        for sharer, shared in model.sharers.items():
-            for before, name in self._models[sharer].last.values():
-                if not before.precedes(start):
-                    race = Race(name, label, shared)
-                    if self._races is None:
-                        self._order.cancel(epoch)
-                        raise RaceError(f"{race}; the second was not started")
-                    self._races.append(race)
-        model.last[stream] = epoch, label
-        return epoch
+        for race in _races(uses, start, label):
+            if self._races is None:
+                self._order.cancel(epoch)
+                raise RaceError(f"{race}; the second was not started")
+            self._races.append(race)
+        return epoch, Record(uses, stream, epoch, label)
 
     def _finished(self, epoch: Epoch) -> None:
         """Order an execution before whatever this thread does from now on."""
@@ -248,23 +275,20 @@ class RaceCheck(Adaptor):
             self._order.finish(self._threads.clock, epoch)
 
 
+@dataclass(frozen=True, slots=True)
 class _Model:
-    """A loaded model: its memory, who shares it, and its last execution on each stream."""
+    """A loaded model, and its work memory where the caller gave some."""
 
-    __slots__ = ("last", "name", "sharers", "work")
+    name: str
+    work: Place | None
 
-    def __init__(self, name: str, work: DeviceRange | None) -> None:
-        self.name = name
-        self.work = work
-        self.sharers: dict[ModelHandle, DeviceRange] = {}
-        self.last: dict[StreamId, tuple[Epoch, str]] = {}
 
-    def restore(self, stream: StreamId, previous: tuple[Epoch, str] | None) -> None:
-        """Take back the last execution on `stream`, which did not take place."""
-        if previous is None:
-            del self.last[stream]
-        else:
-            self.last[stream] = previous
+def _races(uses: Iterable[Use], start: Clock, label: str) -> Iterator[Race]:
+    for use in uses:
+        for first, shared in use.unordered(start):
+            yield Race(first, label, shared)
+        if use.place.overwritten and not use.is_write:
+            yield Race(use.place.overwritten, label, use.place.memory, overwritten=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,12 +313,3 @@ class _Threads(threading.local):
     def __init__(self) -> None:
         self.clock: Clock = {}
         self.label = ""
-
-
-def _intersection(one: DeviceRange | None, other: DeviceRange | None) -> DeviceRange | None:
-    """Return the bytes that two ranges have in common; None: none."""
-    if one is None or other is None:
-        return None
-    lower = max(one.pointer, other.pointer)
-    upper = min(one.pointer + one.size_bytes, other.pointer + other.size_bytes)
-    return DeviceRange(lower, upper - lower) if lower < upper else None

@@ -14,7 +14,7 @@ Inputs and outputs lie outside, as on an accelerator: host buffers are copied (i
 
 import ctypes
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -28,6 +28,7 @@ from arena.device.base import (
     ModelDescription,
     ModelHandle,
     ModelSource,
+    Placed,
     StreamId,
 )
 from arena.device.cpu.arguments import EMPTY_POINTER, input_pointer, output_pointer
@@ -242,7 +243,7 @@ class CpuDevice:
                     f"{', '.join(spec.name for spec in specs)}"
                 )
         made = tuple(
-            bytearray(spec.size_bytes) if given is None else None
+            bytearray(spec.size_bytes) if _wants_bytes(given) else None
             for given, spec in zip(outputs, compiled.outputs, strict=True)
         )
         used = [self._input(instance, *pair) for pair in zip(compiled.inputs, inputs, strict=True)]
@@ -250,15 +251,23 @@ class CpuDevice:
             self._output(instance, spec, own if given is None else given)
             for spec, given, own in zip(compiled.outputs, outputs, made, strict=True)
         ]
+        copies = [
+            self._copy_out(instance, spec, given, own)
+            for spec, given, own in zip(compiled.outputs, outputs, made, strict=True)
+            if isinstance(given, Placed)
+        ]
 
         def work() -> None:
             try:
                 _execute(instance, [pointer for pointer, _ in used])
+                for copy in copies:
+                    copy()
             except Exception:
                 lane.failed.append(task)
                 raise
             finally:
                 used.clear()  # host buffers are the caller's again
+                copies.clear()
 
         task = instance.last = lane.last = Task(work)
         self._launcher.launch(lane.stream, task)
@@ -319,15 +328,41 @@ class CpuDevice:
         self, instance: Instance, spec: TensorSpec, argument: Argument
     ) -> tuple[int, object]:
         where = f"model {instance.name!r}, input {spec.name!r}"
+        if isinstance(argument, Placed):
+            return self._placed_input(where, spec, argument)
         if isinstance(argument, DeviceRange):
             return self._range_pointer(where, spec, argument)
         return input_pointer(where, spec, argument)
+
+    def _placed_input(self, where: str, spec: TensorSpec, argument: Placed) -> tuple[int, object]:
+        """Copy a host input to its place."""
+        if argument.data is None:
+            raise UsageError(f"{where}: found a place without data")
+        source, kept = input_pointer(where, spec, argument.data)
+        self._models.require_no_weights(argument.memory, where)
+        pointer, _ = self._range_pointer(where, spec, argument.memory)
+        ctypes.memmove(pointer, source, spec.size_bytes)
+        del kept  # until here the source was alive
+        return pointer, None
+
+    def _copy_out(
+        self, instance: Instance, spec: TensorSpec, argument: Placed, own: bytearray | None
+    ) -> Callable[[], object]:
+        """Return what copies an output from its place to the host."""
+        where = f"model {instance.name!r}, output {spec.name!r}"
+        target = own if argument.data is None else argument.data
+        assert target is not None, "launch made a buffer where none was given"
+        pointer, kept = output_pointer(where, spec, target)
+        source = argument.memory.pointer
+        return lambda: (ctypes.memmove(pointer, source, spec.size_bytes), kept)
 
     def _output(
         self, instance: Instance, spec: TensorSpec, argument: Argument | None
     ) -> tuple[int, object]:
         where = f"model {instance.name!r}, output {spec.name!r}"
         assert argument is not None, "launch made a buffer where none was given"
+        if isinstance(argument, Placed):
+            argument = argument.memory
         if isinstance(argument, DeviceRange):
             self._models.require_no_weights(argument, where)
             return self._range_pointer(where, spec, argument)
@@ -345,6 +380,11 @@ class CpuDevice:
             return EMPTY_POINTER, None
         self._memory.require(memory, where)
         return memory.pointer, None
+
+
+def _wants_bytes(output: Argument | None) -> bool:
+    """Return whether `finish` is to return an output as bytes of its own."""
+    return output is None or (isinstance(output, Placed) and output.data is None)
 
 
 def _is_busy(task: Task | None) -> bool:

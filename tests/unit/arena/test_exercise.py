@@ -14,7 +14,8 @@ from arena.device.adaptors import FaultyDevice
 from arena.device.adaptors.adaptor import Adaptor
 from arena.device.twin import TwinConfig
 from arena.errors import DeviceError
-from arena.exercise import INPUTS_EACH, exercise
+from arena.exercise import exercise
+from arena.references import INPUTS_EACH
 from arena.running import Frame, Runner
 from arena.session import plan_and_load
 from planner.errors import UsageError
@@ -140,8 +141,8 @@ def test_outputs_that_differ_are_counted() -> None:
     with plan_and_load(spec(channels=2, frames_in_flight=1), device="twin") as fleet:
         run = fleet.runner.execute
 
-        def changed(call: Any, arguments: Any) -> Any:
-            outputs = run(call, arguments)
+        def changed(call: Any, request: Any) -> Any:
+            outputs = run(call, request)
             return {**outputs, "y": bytes(64)} if call.step == "read" else outputs
 
         fleet.runner.execute = changed  # type: ignore[method-assign]

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from arena.device.base import DeviceRange, ModelDescription
+from arena.device.base import DeviceRange, ModelDescription, Placed
 from arena.tensors import as_arguments, as_array, name_outputs
 from planner.errors import UsageError
 from planner.model import TensorSpec
@@ -23,7 +23,7 @@ TWO = ModelDescription(
 def argument_bytes(values: object, description: ModelDescription) -> list[bytes]:
     found = []
     for item in as_arguments(values, description, "det@vision"):
-        assert not isinstance(item, DeviceRange)
+        assert not isinstance(item, DeviceRange | Placed)
         found.append(bytes(item))
     return found
 

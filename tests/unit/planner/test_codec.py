@@ -32,6 +32,7 @@ from planner.model import ModelId, ModelSize
 from planner.plan import Instance, Plan
 from planner.units import BYTES_MAX
 from tests.plans import stacked_plan, street_corner
+from tests.plans_io import handing_plan
 
 PLAN = street_corner()
 MAPPING = plan_to_mapping(PLAN)
@@ -69,7 +70,9 @@ def test_every_field_of_sizes_and_instances_is_written() -> None:
     derived = {"file", "work_reserved_bytes", "weight_reserved_bytes"}
     assert len(set(MAPPING["models"][0]) - derived) == len(fields(ModelSize)) + 1
     assert len(set(MAPPING["instances"][0]) - derived) == len(fields(Instance))
-    assert {field.name for field in fields(Plan)} - {"sizes"} <= set(MAPPING)
+    handed = {"buffers", "witness_buffers"}  # only where steps hand something on
+    assert {field.name for field in fields(Plan)} - {"sizes"} - handed <= set(MAPPING)
+    assert handed <= set(plan_to_mapping(handing_plan()))
 
 
 def test_steps_are_resolved_with_what_was_added() -> None:

@@ -73,7 +73,7 @@ SIZE = r"expected 0 to 2\^62 bytes"
         ),
         (
             lambda: ModelSpec(DET, "", 1, 1, inputs=(("x", (1,)),)),
-            "models.det.inputs: a declared model has no inputs to fix",
+            "models.det.inputs: a declared model has no shapes to fix",
         ),
         (lambda: ModelSpec(DET, " f"), "models.det.file: name ' f': expected printable text"),
         (lambda: ModelSpec(DET, "f", inputs=(("", (1,)),)), "models.det.inputs: name ''"),

@@ -251,7 +251,7 @@ HOSTILE: list[tuple[str | bytes, str, str]] = [
     (_model("m: {file: a.om, inputs: {x: [1, 0]}}"), "models.m.inputs.x[1]", "found int 0"),
     (_model("m: {file: a.om, inputs: {x: [1, a]}}"), "models.m.inputs.x[1]", "found text 'a'"),
     (_model("m: {file: a.om, inputs: {' ': [1]}}"), "models.m.inputs", "printable text"),
-    (_model("m: {work: 1, weights: 1, inputs: {x: [1]}}"), "models.m.inputs", "no inputs to fix"),
+    (_model("m: {work: 1, weights: 1, inputs: {x: [1]}}"), "models.m.inputs", "no shapes to fix"),
     (_model('"m@1": {work: 1, weights: 1}'), "models.m@1", "'@', which addresses parts of a fleet"),
     (_model('"m\\n1": {work: 1, weights: 1}'), "models.m\\n1", "expected printable text"),
     # Pipelines

@@ -348,7 +348,7 @@ BROKEN: dict[str, tuple[Callable[[Plan], Plan], Rule, str, str]] = {
         lambda plan: replace(plan, lower_bound_bytes=91_135),
         Rule.BOUND,
         "witness",
-        "its instances reserve 91136 bytes, expected the bound, 91135",
+        "its members reserve 91136 bytes, expected the bound, 91135",
     ),
     "the witness has an instance twice": (
         lambda plan: replace(plan, witness=plan.witness * 2),
