@@ -2,19 +2,38 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
+from typing import Final
 
 from arena.files import read_bytes, rebase_path
-from arena.sizes import measure_models
+from arena.sizes import MeasuredModel, measure_models
 from arena.sources import Readers
-from planner.fit import fit_fleet
+from planner.errors import SpecError
+from planner.fit import FitOptions, Fitter, fit_fleet
 from planner.fleet import FleetSpec, ModelSpec, PipelineSpec, ScheduleSpec, StepSpec
 from planner.fleet_file import parse_fleet
+from planner.frontier import Frontier, frontier
 from planner.model import ModelId, ModelSize
 from planner.pipeline import plan_fleet
 from planner.plan import Plan
+from planner.times import Times, parse_times
 
-__all__ = ["MeasuredFiles", "Planned", "measure_files", "plan_file", "plan_spec"]
+__all__ = [
+    "MeasuredFiles",
+    "Planned",
+    "PlannedFrontier",
+    "measure_files",
+    "plan_file",
+    "plan_frontier",
+    "plan_spec",
+]
+
+
+_TRIALS: Final = 20_000
+"""Instances times plans times searches for offsets, while constraints of a frontier are dropped."""
+_FRONTIER_FIT: Final = FitOptions(exact_limit=0.02)
+"""Many budgets are asked for at once: less is done for each height."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +77,7 @@ def plan_file(
     progress : callable
         Called with (bytes hashed, bytes in all).
     """
-    fleet = parse_fleet(read_bytes(path), name=path.stem)
-    if memory_bytes is not None:
-        fleet = replace(fleet, device=replace(fleet.device, memory_bytes=memory_bytes))
+    fleet = _read_fleet(path, memory_bytes)
     if fit_bytes is not None:
         fleet = replace(fleet, schedule=ScheduleSpec(fit_bytes))
     return plan_spec(fleet, path.parent, readers=readers, progress=progress)
@@ -81,12 +98,99 @@ def plan_spec(
     sizes = {model: item.size for model, item in measured.items()}
     planned = plan_fleet if fleet.schedule.fit_bytes is None else fit_fleet
     plan = planned(fleet, sizes)
+    return Planned(plan, base, _notes(fleet, measured))
+
+
+def _read_fleet(path: Path, memory_bytes: int | None) -> FleetSpec:
+    fleet = parse_fleet(read_bytes(path), name=path.stem)
+    if memory_bytes is None:
+        return fleet
+    return replace(fleet, device=replace(fleet.device, memory_bytes=memory_bytes))
+
+
+def _notes(fleet: FleetSpec, measured: Mapping[ModelId, MeasuredModel]) -> tuple[str, ...]:
+    """Return what a user should know of the models of a fleet."""
     unused = (
         f"models.{name}: no step uses this model; it is not loaded"
         for name in fleet.unused_models()
     )
     notes = (f"models.{name}: {item.note}" for name, item in measured.items() if item.note)
-    return Planned(plan, base, (*unused, *notes))
+    return (*unused, *notes)
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedFrontier:
+    """A frontier whose model files are relative to `base`, and what its user should know."""
+
+    frontier: Frontier
+    base: Path
+    warnings: tuple[str, ...]
+
+
+def plan_frontier(
+    path: Path,
+    *,
+    memory_bytes: int | None = None,
+    times: Path | None = None,
+    plans_max: int = 24,
+    readers: Readers | None = None,
+    progress: Callable[[int, int], None] = lambda _done, _total: None,
+) -> PlannedFrontier:
+    """Return the frontier of memory and time of the fleet of a file.
+
+    Parameters
+    ----------
+    path : Path
+        Fleet file. What its schedule is to fit is no matter here.
+    memory_bytes : int or None
+        Replaces the fleet's own limit, bytes.
+    times : Path or None
+        Times file; what was measured goes before what the fleet says.
+    plans_max : int
+        Most plans that are made, >= 2.
+    readers : mapping of model id to callable
+    progress : callable
+        Called with (plans made, most plans).
+    """
+    fleet = _read_fleet(path, memory_bytes)
+    models = measure_models(fleet, path.parent, readers=readers)
+    sizes = {model: item.size for model, item in models.items()}
+    measured = None if times is None else _read_times(times)
+    fitter = Fitter(
+        fleet,
+        sizes,
+        times=None if measured is None else measured.of_steps(fleet, sizes),
+        fit=_FRONTIER_FIT,
+    )
+    made = count(2)
+    # Constraints that are not needed are dropped from the points alone: trials cost the most.
+    trials_max = max(4, _TRIALS // (plans_max * len(fitter.free.instances)))
+
+    def within(budget_bytes: int) -> Plan:
+        plan = fitter.within(budget_bytes, trials_max=0)
+        progress(next(made), plans_max)
+        return plan
+
+    def finish(plan: Plan) -> Plan:
+        budget = plan.fleet.schedule.fit_bytes
+        assert budget is not None, "a fitted plan has its budget"
+        return fitter.within(budget, trials_max=trials_max)
+
+    found = frontier(
+        fitter.free,
+        within,
+        slowdowns={} if measured is None else measured.slowdowns(),
+        plans_max=plans_max,
+        finish=finish,
+    )
+    return PlannedFrontier(found, path.parent, _notes(fleet, models))
+
+
+def _read_times(path: Path) -> Times:
+    try:
+        return parse_times(read_bytes(path))
+    except SpecError as error:
+        raise SpecError(f"{path}: {error}") from None
 
 
 @dataclass(frozen=True, slots=True)

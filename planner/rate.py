@@ -3,10 +3,12 @@
     channel   detect --> read --> (end) ==d==> detect ...     a cycle takes its executions' time and
                                                               advances some frames: time / frames
     lock      vision: detect, read of camera[0], [1], ...     is held for so long in every round
+    turns     detect of [0], [1], [2], any two of which       take so long in every round
+              exclude each other, by whatever lock
 
 A **round** is one frame of every channel. Its period is at least the greatest ratio of a cycle of
-any channel's event graph, and at least the time that the busiest lock is held in a round. Each
-pipeline may also run at a rate of its own; then the locks are shared among the rates.
+any channel's event graph, and at least the time that steps take any two of which share a lock. Each
+pipeline may also run at a rate of its own; then these sets are shared among the rates.
 
 Rates of a long run: its beginning and its end cost more. And bounds, not promises: steps that hold
 several locks may keep them further apart. How long a single frame takes is `makespan`'s matter.
@@ -19,7 +21,8 @@ from typing import NamedTuple
 
 from planner.errors import UsageError
 from planner.lanes import LanePool
-from planner.makespan import StepTimes
+from planner.makespan import Jobs, StepTimes
+from planner.makespan.bound import exclusive_sets
 from planner.schedule import Channel, Schedule
 
 __all__ = [
@@ -199,7 +202,7 @@ class RoundBound:
     period : Fraction
         In the unit of the times.
     limited_by : str
-        The lock or the channel that sets it; empty where it is 0.
+        The lock, the steps or the channel that sets it; empty where it is 0.
     """
 
     period: Fraction
@@ -236,18 +239,55 @@ def round_bound(
     >>> round_bound(Schedule.of_fleet(spec), times)  # 16 for 2 frames, but lane `a` is held for 12
     RoundBound(period=Fraction(12, 1), limited_by='lock a')
     """
-    loads: dict[str, Fraction] = {}
-    found: list[tuple[Fraction, str]] = []
-    for channel, period in _periods(schedule.channels, times):
-        n = 1 if frames is None else frames[channel.name]
-        found.append((n * period, f"channel {channel.name}"))
-        for index, step in enumerate(channel.pipeline.steps):
-            for lock, share in _held(channel, index):
-                own = n * share * times[channel.pipeline.id, step.id]
-                loads[lock] = loads.get(lock, Fraction(0)) + own
-    found += [(load, f"lock {lock}") for lock, load in sorted(loads.items())]
+    counts = [1 if frames is None else frames[channel.name] for channel in schedule.channels]
+    found = [
+        (count * period, f"channel {channel.name}")
+        for count, (channel, period) in zip(counts, _periods(schedule.channels, times), strict=True)
+    ]
+    for turns in _exclusive_steps(schedule, times):
+        load = sum(
+            share * counts[position] * _time(schedule.channels[position], step, times)
+            for position, step, share in turns.steps
+        )
+        found.append((Fraction(load), turns.label))
     period, limited_by = max(found, key=lambda item: item[0])
     return RoundBound(period, limited_by if period else "")
+
+
+@dataclass(frozen=True, slots=True)
+class _Turns:
+    """Steps of channels, any two of which exclude each other: (position, step, share of its time).
+
+    The share is 1, or what a lane of a pool has to carry if all carry the same.
+    """
+
+    label: str
+    steps: tuple[tuple[int, int, Fraction], ...]
+
+
+def _exclusive_steps(schedule: Schedule, times: StepTimes) -> list[_Turns]:
+    """Return the holders of each lock, and further sets that exclude one another pair by pair."""
+    held: dict[str, list[tuple[int, int, Fraction]]] = {}
+    places: list[tuple[int, int, Fraction]] = []
+    for position, channel in enumerate(schedule.channels):
+        for step in range(len(channel.choices)):
+            places.append((position, step, Fraction(1)))
+            for lock, share in _held(channel, step):
+                held.setdefault(lock, []).append((position, step, share))
+    found = [_Turns(f"lock {lock}", tuple(steps)) for lock, steps in held.items()]
+    known = {turns.steps for turns in found}
+    for members in exclusive_sets(Jobs.of_schedule(schedule, times)):
+        steps = tuple(sorted(places[job] for job in members))
+        if steps not in known and len(steps) > 1:
+            known.add(steps)
+            position, step, _ = steps[0]
+            first = schedule.instances[schedule.channels[position].choices[step][0].instance]
+            found.append(_Turns(f"turns of {first} and {len(steps) - 1} more steps", steps))
+    return found
+
+
+def _time(channel: Channel, step: int, times: StepTimes) -> int:
+    return times[channel.pipeline.id, channel.pipeline.steps[step].id]
 
 
 def _periods(channels: Iterable[Channel], times: StepTimes) -> list[tuple[Channel, Fraction]]:
@@ -273,7 +313,7 @@ class PipelineRate:
     most : Fraction or None
         Frames in a unit of time; None: nothing limits it, since its steps take no time.
     limited_by : str
-        The lock or the channel that sets `most`; empty for None.
+        The lock, the steps or the channel that sets `most`; empty for None.
     """
 
     pipeline: str
@@ -291,6 +331,8 @@ def pipeline_rates(
     schedule: Schedule,
     times: StepTimes,
     wanted: Mapping[str, Fraction],
+    *,
+    one_lane: bool = False,
 ) -> tuple[PipelineRate, ...]:
     """Return the rate that each pipeline can hold at most; all channels of it run at that rate.
 
@@ -304,43 +346,45 @@ def pipeline_rates(
     times : mapping of (pipeline, step) to int
     wanted : mapping of pipeline to Fraction
         Declared rates, frames in a unit of time of `times`.
+    one_lane : bool
+        Whether a second lane gains nothing: then all executions share one more lock.
 
     References
     ----------
     .. [1] D. Bertsekas, R. Gallager, "Data Networks", 2nd ed. 1992, sec. 6.5.2: progressive
            filling.
     """
-    loads = lock_loads(schedule, times)
+    sets = _exclusive_steps(schedule, times)
+    if one_lane:
+        steps = [
+            (k, i, Fraction(1))
+            for k, channel in enumerate(schedule.channels)
+            for i in range(len(channel.choices))
+        ]
+        sets.append(_Turns("one lane for all", tuple(steps)))
+    shares = [_Share(schedule, turns, times, wanted) for turns in sets]
     periods: dict[str, tuple[Fraction, str]] = {}
     for channel, period in _periods(schedule.channels, times):
         slowest = periods.get(channel.pipeline.id, (Fraction(-1), ""))
         if period > slowest[0]:
             periods[channel.pipeline.id] = (period, f"channel {channel.name}")
-    left = {
-        lock: 1 - sum((wanted.get(p, Fraction(0)) * load for p, load in own.items()), Fraction(0))
-        for lock, own in loads.items()
-    }
-    free = [p.id for p in schedule.spec.pipelines if p.id not in wanted]
     rates = {
         name: _most(
             periods[name],
-            [
-                (lock, own[name], left[lock] + wanted[name] * own[name])
-                for lock, own in loads.items()
-                if name in own
-            ],
+            [(s, s.loads[name], s.left + wanted[name] * s.loads[name]) for s in shares],
         )
         for name in wanted
     }
+    free = [p.id for p in schedule.spec.pipelines if p.id not in wanted]
     while free:
-        # All that are free rise together until a lock is full or a channel at its fastest.
+        # All that are free rise together until a set is full or a channel at its fastest.
         most = {
             name: _most(
                 periods[name],
                 [
-                    (lock, sum((own.get(p, Fraction(0)) for p in free), Fraction(0)), left[lock])
-                    for lock, own in loads.items()
-                    if name in own
+                    (s, sum((s.loads[p] for p in free), Fraction(0)), s.left)
+                    for s in shares
+                    if s.loads[name]
                 ],
             )
             for name in free
@@ -348,20 +392,34 @@ def pipeline_rates(
         name = min(free, key=lambda name: (most[name][0] is None, most[name][0] or 0))
         rates[name] = rate, _ = most[name]
         free.remove(name)
-        for lock, own in loads.items():
-            left[lock] -= (rate or 0) * own.get(name, 0)
+        for share in shares:
+            share.left -= (rate or 0) * share.loads[name]
     return tuple(
         PipelineRate(pipeline.id, wanted.get(pipeline.id), *rates[pipeline.id])
         for pipeline in schedule.spec.pipelines
     )
 
 
+class _Share:
+    """A set of exclusive steps: how long each pipeline is in it a frame, and what time is left."""
+
+    def __init__(
+        self, schedule: Schedule, turns: _Turns, times: StepTimes, wanted: Mapping[str, Fraction]
+    ) -> None:
+        self.label = turns.label
+        self.loads = {pipeline.id: Fraction(0) for pipeline in schedule.spec.pipelines}
+        for position, step, share in turns.steps:
+            channel = schedule.channels[position]
+            self.loads[channel.pipeline.id] += share * _time(channel, step, times)
+        self.left = Fraction(1)
+        for name, rate in wanted.items():
+            self.left -= rate * self.loads[name]
+
+
 def _most(
-    period: tuple[Fraction, str], locks: Iterable[tuple[str, Fraction, Fraction]]
+    period: tuple[Fraction, str], shares: Iterable[tuple[_Share, Fraction, Fraction]]
 ) -> tuple[Fraction | None, str]:
-    """Return the highest rate that a channel's period and (lock, load, share left) allow."""
+    """Return the highest rate that a channel's period and (set, load, time left) allow."""
     limits = [(1 / period[0], period[1])] if period[0] else []
-    limits += [
-        (max(Fraction(0), share) / load, f"lock {lock}") for lock, load, share in locks if load
-    ]
+    limits += [(max(Fraction(0), left) / load, share.label) for share, load, left in shares if load]
     return min(limits, key=lambda limit: limit[0], default=(None, ""))

@@ -18,6 +18,7 @@ from arena.cli.devices import devices
 from arena.cli.diff import diff
 from arena.cli.doctor import doctor
 from arena.cli.export import export
+from arena.cli.frontier import frontier
 from arena.cli.inspect import inspect
 from arena.cli.output import emit_error
 from arena.cli.plan import plan
@@ -69,6 +70,7 @@ for command in (
     advise,
     plan,
     check,
+    frontier,
     run,
     verify,
     solve,

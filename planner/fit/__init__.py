@@ -10,6 +10,6 @@ constraints that hold for any run times, and the judge judges those. `fit_fleet(
 options, budget_bytes)` returns the plan, with `added` and `price`: others build on this signature.
 """
 
-from planner.fit.fitting import FitOptions, fit_fleet
+from planner.fit.fitting import FitOptions, Fitter, fit_fleet
 
-__all__ = ["FitOptions", "fit_fleet"]
+__all__ = ["FitOptions", "Fitter", "fit_fleet"]

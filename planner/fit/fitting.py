@@ -1,6 +1,6 @@
 """From a fleet and a budget to a plan that fits: which order and which locks cost least time."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import accumulate
@@ -21,7 +21,7 @@ from planner.model import ModelId, ModelSize
 from planner.pipeline import PlanOptions, plan_fleet
 from planner.plan import Plan, SchedulePrice
 
-__all__ = ["FitOptions", "fit_fleet"]
+__all__ = ["FitOptions", "Fitter", "fit_fleet"]
 
 _PLAN_OPTIONS: Final = PlanOptions()
 
@@ -100,40 +100,84 @@ def fit_fleet(
     budget = fleet.schedule.fit_bytes if budget_bytes is None else budget_bytes
     if budget is None:
         raise UsageError("found no budget; give budget_bytes, or schedule.fit in the fleet")
-    fleet = _with_times(replace(fleet, schedule=ScheduleSpec(budget)), times or {})
-    free = plan_fleet(fleet, sizes, options)
-    work = Workload.of_plan(free)
-    before = shortest(work.jobs)
-    if free.total_bytes <= budget or not work.least_height:
-        return _priced(free, before, before.length, before.lower_bound)
-    align = options.rule.align_bytes
-    reserved = [options.rule.reserved_bytes(buffer.size_bytes) for buffer in free.buffers]
-    room = budget - free.weight_bytes - sum(reserved)
-    height = max(work.least_height, room // align * align)
-    chosen = _search(work, free.height_bytes, before, height, align, fit)
-    kept = drop_unneeded(
-        work,
-        options.added,
-        constraints_of(work, chosen.timed),
-        chosen.timed.offsets,
-        height,
-        min(fit.trials_max, 20 * fit.trials_max // len(work.work_bytes)),
-    )
-    plan = plan_fleet(
-        fleet,
-        sizes,
-        replace(
-            options,
-            added=options.added + kept.added,
-            start=kept.offsets + _stacked(work, kept.offsets, reserved),
-            solve=replace(options.solve, rounds_max=0),
-        ),
-    )
-    # A schedule of the freer order, found by other means, may be longer than this one: what is
-    # more free is never said to be slower.
-    length = max(chosen.timed.length, before.length)
-    bound = max(chosen.lower_bound, before.lower_bound)
-    return _priced(plan, before, length, bound)
+    return Fitter(fleet, sizes, options, times=times, fit=fit).within(budget)
+
+
+class Fitter:
+    """Fits one fleet into any budget; what budgets have in common is found once.
+
+    Parameters
+    ----------
+    fleet, sizes, options, times, fit
+        As in `fit_fleet`; what the fleet's own schedule is to fit is no matter.
+
+    Attributes
+    ----------
+    free : Plan
+        With nothing added.
+    """
+
+    def __init__(
+        self,
+        fleet: FleetSpec,
+        sizes: Mapping[ModelId, ModelSize],
+        options: PlanOptions = _PLAN_OPTIONS,
+        *,
+        times: StepTimes | None = None,
+        fit: FitOptions = FitOptions(),
+    ) -> None:
+        self._fleet = _with_times(replace(fleet, schedule=ScheduleSpec()), times or {})
+        self._sizes, self._options = sizes, options
+        self.free = plan_fleet(self._fleet, sizes, options)
+        self._work = work = Workload.of_plan(self.free)
+        self._before = shortest(work.jobs)
+        self._trials_max = min(fit.trials_max, 20 * fit.trials_max // len(work.work_bytes))
+        align = options.rule.align_bytes
+        self._choose = _search(work, self.free.height_bytes, self._before, align, fit)
+
+    def within(self, budget_bytes: int, *, trials_max: int | None = None) -> Plan:
+        """Return the plan that `fit_fleet` makes within a budget.
+
+        Parameters
+        ----------
+        budget_bytes : int
+        trials_max : int or None
+            Searches for offsets while constraints are dropped; fewer leave more constraints in the
+            plan, which is as low and as fast. None: as many as the fleet's size is worth.
+        """
+        work, options, before = self._work, self._options, self._before
+        fleet = replace(self._fleet, schedule=ScheduleSpec(budget_bytes))
+        if self.free.total_bytes <= budget_bytes or not work.least_height:
+            free = replace(self.free, fleet=fleet)
+            return _priced(free, before, before.length, before.lower_bound)
+        align = options.rule.align_bytes
+        reserved = [options.rule.reserved_bytes(b.size_bytes) for b in self.free.buffers]
+        room = budget_bytes - self.free.weight_bytes - sum(reserved)
+        height = max(work.least_height, room // align * align)
+        chosen = self._choose(height)
+        kept = drop_unneeded(
+            work,
+            options.added,
+            constraints_of(work, chosen.timed),
+            chosen.timed.offsets,
+            height,
+            self._trials_max if trials_max is None else trials_max,
+        )
+        plan = plan_fleet(
+            fleet,
+            self._sizes,
+            replace(
+                options,
+                added=options.added + kept.added,
+                start=kept.offsets + _stacked(work, kept.offsets, reserved),
+                solve=replace(options.solve, rounds_max=0),
+            ),
+        )
+        # A schedule of the freer order, found by other means, may be longer than this one: what is
+        # more free is never said to be slower.
+        length = max(chosen.timed.length, before.length)
+        bound = max(chosen.lower_bound, before.lower_bound)
+        return _priced(plan, before, length, bound)
 
 
 def _stacked(work: Workload, offsets: Sequence[int], reserved: Sequence[int]) -> tuple[int, ...]:
@@ -143,8 +187,9 @@ def _stacked(work: Workload, offsets: Sequence[int], reserved: Sequence[int]) ->
 
 
 def _search(
-    work: Workload, highest: int, before: Makespan, height: int, align: int, fit: FitOptions
-) -> Chosen:
+    work: Workload, highest: int, before: Makespan, align: int, fit: FitOptions
+) -> Callable[[int], Chosen]:
+    """Return what finds the best plan of a height; what two heights have in common is kept."""
     n = work.jobs.n
     exact_limit = fit.exact_limit if n <= fit.exact_jobs_max else 0
     effort = Effort(restarts=max(1, min(20, 4_000 // n)), exact_limit=exact_limit)
@@ -161,7 +206,8 @@ def _search(
     def bound_of(height: int) -> int:
         return max(before.lower_bound, memory_bound(work, height))
 
-    return choose(heights, within, bound_of, _by_hand(work), height)
+    by_hand = cache(lambda: _by_hand(work))
+    return lambda height: choose(heights, within, bound_of, by_hand(), height)
 
 
 def _by_hand(work: Workload) -> list[TimedPlan]:

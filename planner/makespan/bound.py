@@ -7,7 +7,14 @@ from typing import Final
 from planner.makespan.jobs import Jobs
 from planner.masks import mask_indices
 
-__all__ = ["busiest_set", "critical_path", "energy_bound", "one_machine_bound", "pool_bound"]
+__all__ = [
+    "busiest_set",
+    "critical_path",
+    "energy_bound",
+    "exclusive_sets",
+    "one_machine_bound",
+    "pool_bound",
+]
 
 _SEEDS_MAX: Final = 32
 """Sets of jobs that exclude one another are grown from so many places."""
@@ -89,7 +96,7 @@ def busiest_set(jobs: Jobs) -> int:
     """Return the best bound that jobs excluding one another give, by a lock or pair by pair."""
     heads, tails = jobs.heads(), jobs.tails()
     best = 0
-    for members in _exclusive_sets(jobs):
+    for members in exclusive_sets(jobs):
         total = sum(jobs.times[job] for job in members)
         if max(heads[j] for j in members) + total + max(tails[j] for j in members) > best:
             bound = one_machine_bound(
@@ -101,7 +108,7 @@ def busiest_set(jobs: Jobs) -> int:
     return best
 
 
-def _exclusive_sets(jobs: Jobs) -> Iterator[list[int]]:
+def exclusive_sets(jobs: Jobs) -> Iterator[list[int]]:
     """Yield sets of jobs any two of which share a lock: those of each lock, and some cliques."""
     held: dict[int, list[int]] = {}
     groups: dict[int, list[int]] = {}

@@ -35,7 +35,7 @@ def test_the_demo_runs_in_a_fifth_less(
     fitted = arena(capsys, "plan", fleet, "--fit", str(budget), "-o", plan)
     assert fitted["total_bytes"] <= budget == fitted["fit_bytes"]
     assert fitted["added"]
-    assert fitted["price"]["makespan_unit"] == "steps"
+    assert fitted["price"]["makespan_unit"] == "ns"
     assert fitted["price"]["is_proven"]
     assert arena(capsys, "check", plan)["valid"]
     frames = 50 if name == "demo" else 5

@@ -1,7 +1,7 @@
 """What `arena run` does: all frames in flight, all outputs compared, nothing left behind."""
 
 import threading
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import replace
 from types import TracebackType
@@ -16,7 +16,7 @@ from arena.device.twin import TwinConfig
 from arena.errors import DeviceError
 from arena.exercise import exercise
 from arena.references import INPUTS_EACH
-from arena.running import Frame, Runner
+from arena.running import Frame, Runner, Submission
 from arena.session import plan_and_load
 from planner.errors import UsageError
 from planner.fleet import FleetSpec, ModelSpec, PipelineSpec, StepSpec
@@ -120,6 +120,29 @@ def test_frames_in_flight_run_beside_each_other() -> None:
     finally:
         device.close()
     assert (outcome.executions, outcome.mismatches) == (2 * frames, 0)
+
+
+def test_one_thread_of_an_application_can_keep_its_frames_going(in_progress: InProgress) -> None:
+    """As docs/times.md shows it: open, submit, leave the oldest first."""
+    opened: deque[tuple[Frame, Submission]] = deque()
+    numbers = []
+
+    def finish(frame: Frame, submission: Submission) -> None:
+        with frame:
+            assert len(submission.result()["y"]) == 64
+            numbers.append(frame.number)
+
+    with plan_and_load(spec(channels=1, frames_in_flight=2), device="twin") as fleet:
+        for _ in range(5):
+            if len(opened) == 2:
+                finish(*opened.popleft())
+            frame = fleet.frame("camera[0]")
+            frame.submit("detect", {"x": bytes(64)})
+            opened.append((frame, frame.submit("read", {"x": bytes(64)})))
+        while opened:
+            finish(*opened.popleft())
+    assert numbers == list(range(5))
+    assert in_progress.most["camera[0]"] == 2
 
 
 @pytest.mark.parametrize("threads", [1, 2])

@@ -1,6 +1,7 @@
 """Cycle ratios against all cycles, bounds and rates against a plain simulation of the guard."""
 
 from fractions import Fraction
+from itertools import combinations
 
 import networkx as nx
 import pytest
@@ -194,7 +195,7 @@ def test_rates_fill_the_locks_and_leave_declared_rates_alone(
                     for p in loads[what]
                     if p not in wanted
                 )
-            else:
+            elif kind == "channel":
                 channel = next(c for c in schedule.channels if c.name == what)
                 assert (rates[name].most or 0) * channel_period(channel, times) == 1
 
@@ -223,4 +224,33 @@ def test_declared_rates_come_first_and_say_what_limits_them() -> None:
         Fraction(1, 40),
         Fraction(1, 40),
         Fraction(1, 5),
+    ]
+
+
+def test_steps_that_exclude_one_another_pair_by_pair_take_turns() -> None:
+    step = StepSpec("detect", M, "cam-{channel}")
+    spec = fleet(PipelineSpec("camera", (step,), channels=4, frames_in_flight=2))
+    names = list(spec.instances())
+    pairs = list(combinations(names, 2))
+    schedule = Schedule.of_fleet(spec, exclusive=pairs)
+    times = {("camera", "detect"): 10}
+    assert round_bound(schedule, times) == RoundBound(
+        Fraction(40), "turns of m@cam-0 and 3 more steps"
+    )
+    (rate,) = pipeline_rates(schedule, times, {})
+    assert rate.most == Fraction(1, 40)
+    two = Schedule.of_fleet(spec, exclusive=pairs[:1])
+    assert round_bound(two, times) == RoundBound(Fraction(20), "lock m@cam-0|m@cam-1")
+
+
+def test_one_lane_for_all_holds_the_sum() -> None:
+    spec = fleet(
+        PipelineSpec("p", (StepSpec("s", M, "x-{channel}"),), channels=2),
+        PipelineSpec("q", (StepSpec("s", M, "y"),)),
+    )
+    times = {("p", "s"): 5, ("q", "s"): 10}
+    rates = pipeline_rates(Schedule.of_fleet(spec), times, {"q": Fraction(1, 20)}, one_lane=True)
+    assert [(r.most, r.limited_by) for r in rates] == [
+        (Fraction(1, 20), "one lane for all"),
+        (Fraction(1, 10), "channel q[0]"),  # a declared rate comes before what has none
     ]

@@ -1,0 +1,321 @@
+"""What memory buys: plans from everything concurrent to everything serial, none worse than another.
+
+    makespan |                    Every point is a plan. A plan that takes more memory than another
+        *    |                    and is no faster is no point. The knee lies farthest below the
+          .* |                    line between the ends: beyond it, memory buys little time, before
+             ' * . . . *          it, time costs much memory.
+             +---------- memory
+
+Plans within a budget come from a function that is passed in; here it is decided which budgets are
+worth asking for, and what a plan means for time: makespan of one frame of every channel, the rate
+that each pipeline can hold, how busy lanes are.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Final
+
+from planner.fleet import FleetSpec
+from planner.interference import slowed_length
+from planner.lanes import LanePool
+from planner.makespan import Jobs, MakespanUnit, StepTimes, makespan_of, times_of_steps
+from planner.pipeline import schedule_of
+from planner.plan import Plan
+from planner.rate import PipelineRate, lock_loads, pipeline_rates
+from planner.schedule import Schedule
+
+__all__ = [
+    "Frontier",
+    "FrontierPoint",
+    "LaneUse",
+    "frontier",
+    "knee_of",
+    "non_dominated",
+    "point_of",
+]
+
+_NS_IN_1000_S: Final = 10**12
+_EXACT_LIMIT: Final = 0.1
+"""What constraint programming may do for one schedule of a point, in its own count."""
+
+
+@dataclass(frozen=True, slots=True)
+class LaneUse:
+    """How busy a lane is when pipelines run at the rates that they want, or can hold at most.
+
+    Attributes
+    ----------
+    lane : str
+    share : Fraction
+        Of the time; above 1 where the wanted rates cannot be held.
+    """
+
+    lane: str
+    share: Fraction
+
+
+@dataclass(frozen=True, slots=True)
+class FrontierPoint:
+    """One plan and what it means for time.
+
+    Attributes
+    ----------
+    plan : Plan
+    makespan : int
+        Of one frame of every channel; with the measured slowdowns of lanes, where they are known.
+    rates : tuple of PipelineRate
+        Frames a nanosecond; empty where the times of steps are unknown.
+    serial_rates : tuple of PipelineRate
+        The same if a second lane gained nothing.
+    lanes : tuple of LaneUse
+        Empty where the times of steps are unknown.
+    """
+
+    plan: Plan
+    makespan: int
+    rates: tuple[PipelineRate, ...] = ()
+    serial_rates: tuple[PipelineRate, ...] = ()
+    lanes: tuple[LaneUse, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Frontier:
+    """Points by memory, most first, none dominated; and what they lie between.
+
+    Attributes
+    ----------
+    points : tuple of FrontierPoint
+        Each takes less memory than the one before it, and more time.
+    knee : int or None
+        Index of the point farthest below the line between the ends; None: fewer than three points.
+    unit : MakespanUnit
+    concurrent : FrontierPoint
+        The plan with nothing added. It is no point where a smaller one is as fast.
+    serial_bytes : int
+        Total of everything serial: the weights and the largest work region. What steps hand on to
+        one another comes on top.
+    serial_makespan : int
+        The sum of all times: of everything serial, and of any plan if a second lane gained nothing.
+    assumed : tuple of (str, str)
+        Pairs of lanes that are taken to be independent, since nothing was measured of them.
+    """
+
+    points: tuple[FrontierPoint, ...]
+    knee: int | None
+    unit: MakespanUnit
+    concurrent: FrontierPoint
+    serial_bytes: int
+    serial_makespan: int
+    assumed: tuple[tuple[str, str], ...]
+
+
+def frontier(
+    concurrent: Plan,
+    within: Callable[[int], Plan],
+    *,
+    slowdowns: Mapping[tuple[str, str], int] | None = None,
+    plans_max: int = 24,
+    finish: Callable[[Plan], Plan] | None = None,
+) -> Frontier:
+    """Return the frontier of memory against makespan.
+
+    Parameters
+    ----------
+    concurrent : Plan
+        Of the fleet with nothing added.
+    within : callable
+        Returns the fastest plan it finds whose `total_bytes` is at most the budget.
+    slowdowns : mapping of (lane, other) to int, optional
+        Measured, in thousandths of the time alone.
+    plans_max : int
+        Plans that are made, the concurrent one among them; at least 2.
+    finish : callable, optional
+        Returns the plan of a point with less added, that takes no more memory and no more time:
+        what is not worth its while for plans that become no point.
+
+    Notes
+    -----
+    Budgets are halved where the largest rectangle between two neighbours is unknown: the place
+    where a point could change the curve most. A plan that takes less than its budget settles
+    everything in between. Deterministic; ties by memory.
+
+    References
+    ----------
+    .. [1] The budget as a constraint, one plan for each: Y. Haimes, L. Lasdon, D. Wismer, IEEE
+       Trans. Systems, Man, and Cybernetics 1(3), 1971 (the epsilon-constraint method).
+    """
+    fleet = concurrent.fleet
+    known = slowdowns or {}
+    fast = point_of(concurrent, known)
+    serial_bytes = concurrent.weight_bytes + _largest_region(concurrent)
+    points = [fast]
+    if serial_bytes < concurrent.total_bytes:
+        slow = point_of(within(serial_bytes), known)
+        points.append(slow)
+        floor = max(serial_bytes, slow.plan.total_bytes)
+        gaps = [_Gap(floor, concurrent.total_bytes, slow, fast)]
+        while len(points) < plans_max:
+            gaps = [gap for gap in gaps if gap.area > 0]
+            if not gaps:
+                break
+            gap = max(gaps, key=lambda gap: (gap.area, -gap.floor))
+            gaps.remove(gap)
+            budget = (gap.floor + gap.ceiling) // 2
+            found = point_of(within(budget), known)
+            points.append(found)
+            # No plan between `found` and its budget is faster than it. Where steps hand tensors on,
+            # plans come out lower than the budget that they need.
+            settled = budget if found.plan.buffers else min(budget, found.plan.total_bytes)
+            gaps += [
+                _Gap(gap.floor, settled, gap.slow, found),
+                _Gap(budget, gap.ceiling, found, gap.fast),
+            ]
+    kept = non_dominated(points)
+    if finish is not None:
+        kept = tuple(p if p is fast else point_of(finish(p.plan), known) for p in kept)
+        kept = non_dominated(kept)  # with slowdowns, less order may be slower
+    times, unit = times_of_steps(fleet)
+    lanes = list(dict.fromkeys(row.lane for row in concurrent.instances))
+    return Frontier(
+        points=kept,
+        knee=knee_of([(p.plan.total_bytes, p.makespan) for p in kept]),
+        unit=unit,
+        concurrent=fast,
+        serial_bytes=serial_bytes,
+        serial_makespan=_serial_length(fleet, times),
+        assumed=tuple(
+            (lane, other)
+            for index, lane in enumerate(lanes)
+            for other in lanes[index + 1 :]
+            if (lane, other) not in known or (other, lane) not in known
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Gap:
+    """Budgets above `floor` and below `ceiling`, of which nothing is known yet."""
+
+    floor: int
+    ceiling: int
+    slow: FrontierPoint
+    fast: FrontierPoint
+
+    @property
+    def area(self) -> int:
+        """What a point in between could save: bytes x time."""
+        width = self.ceiling - self.floor
+        if width <= self.fast.plan.rule.align_bytes:
+            return 0
+        return width * (self.slow.makespan - self.fast.makespan)
+
+
+def _largest_region(plan: Plan) -> int:
+    return max(
+        (
+            plan.rule.reserved_bytes(row.work_bytes)
+            for row in plan.instances
+            if row.work_offset is not None
+        ),
+        default=0,
+    )
+
+
+def _serial_length(fleet: FleetSpec, times: StepTimes) -> int:
+    return sum(times[p.id, s.id] * p.channels for p in fleet.pipelines for s in p.steps)
+
+
+def non_dominated(points: Sequence[FrontierPoint]) -> tuple[FrontierPoint, ...]:
+    """Return the points that no other equals or beats in both memory and time, most memory first.
+
+    Of points that are equal in both the first is kept.
+    """
+    kept: list[FrontierPoint] = []
+    for point in sorted(points, key=lambda p: (p.plan.total_bytes, p.makespan)):
+        if not kept or point.makespan < kept[-1].makespan:
+            kept.append(point)
+    return tuple(reversed(kept))
+
+
+def knee_of(values: Sequence[tuple[int, int]]) -> int | None:
+    """Return the index of the point farthest below the line between the first and the last.
+
+    Parameters
+    ----------
+    values : sequence of (int, int)
+        Memory, falling, and time, rising.
+
+    Notes
+    -----
+    Exact; both axes count alike from end to end. None with fewer than three points, or where none
+    is below the line. Ties go to less memory.
+
+    References
+    ----------
+    .. [1] V. Satopaa et al., "Finding a 'Kneedle' in a Haystack", ICDCS Workshops 2011.
+
+    Examples
+    --------
+    >>> knee_of([(100, 10), (60, 11), (50, 20), (10, 40)])
+    1
+    """
+    if len(values) < 3:
+        return None
+    (most, fastest), (least, slowest) = values[0], values[-1]
+
+    def below(value: tuple[int, int]) -> Fraction:
+        memory = Fraction(value[0] - least, most - least)
+        time = Fraction(value[1] - fastest, slowest - fastest)
+        return 1 - memory - time
+
+    index = max(range(1, len(values) - 1), key=lambda k: (below(values[k]), k))
+    return index if below(values[index]) > 0 else None
+
+
+def point_of(plan: Plan, slowdowns: Mapping[tuple[str, str], int]) -> FrontierPoint:
+    """Return what a plan means for time."""
+    schedule = schedule_of(plan.fleet, plan.added)
+    times, unit = times_of_steps(plan.fleet)
+    if slowdowns:
+        found = makespan_of(schedule, exact_limit=_EXACT_LIMIT)
+        jobs = Jobs.of_schedule(schedule)
+        lanes = [schedule.instances[index].rpartition("@")[2] for index in jobs.instances]
+        makespan = slowed_length(jobs, found.starts, lanes, slowdowns)
+    elif plan.price is not None:
+        makespan = plan.price.makespan
+    else:
+        makespan = makespan_of(schedule).length
+    if unit is MakespanUnit.STEPS:
+        return FrontierPoint(plan, makespan)
+    wanted = {
+        p.id: Fraction(p.rate_millihertz, _NS_IN_1000_S)
+        for p in plan.fleet.pipelines
+        if p.rate_millihertz is not None
+    }
+    rates = pipeline_rates(schedule, times, wanted)
+    return FrontierPoint(
+        plan,
+        makespan,
+        rates,
+        pipeline_rates(schedule, times, wanted, one_lane=True),
+        _lane_use(schedule, times, rates),
+    )
+
+
+def _lane_use(
+    schedule: Schedule, times: StepTimes, rates: Sequence[PipelineRate]
+) -> tuple[LaneUse, ...]:
+    running = {rate.pipeline: rate.wanted or rate.most or Fraction(0) for rate in rates}
+    loads = lock_loads(schedule, times)
+    lanes: dict[str, None] = {}
+    for channel in schedule.channels:
+        for step in channel.pipeline.steps:
+            # The lanes of a pool are equally busy, so one row stands for all.
+            names = step.lanes_of(channel.index)
+            pool = step.lane.name if isinstance(step.lane, LanePool) else ""
+            lanes[names[0] if len(names) == 1 else pool] = None
+    return tuple(
+        LaneUse(lane, sum((running[p] * load for p, load in loads[lane].items()), Fraction(0)))
+        for lane in lanes
+    )

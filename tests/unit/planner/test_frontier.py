@@ -1,0 +1,185 @@
+"""The frontier against all plans of small fleets, its laws, and what is said of it."""
+
+from dataclasses import replace
+from fractions import Fraction
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from planner.codec import decode_plan, encode_plan
+from planner.fit import Fitter, fit_fleet
+from planner.fleet import FleetSpec, ModelSpec, PipelineSpec, StepSpec
+from planner.frontier import Frontier, frontier, knee_of, non_dominated, point_of
+from planner.judge import judge
+from planner.makespan import MakespanUnit
+from planner.model import ModelId
+from planner.pipeline import plan_fleet
+from planner.plan import Plan
+from planner.units import KiB
+from tests.frontiers import all_plans, exact, four_lanes, frontier_of, sizes_of
+
+
+def test_no_point_of_the_true_frontier_is_missing() -> None:
+    every = non_dominated([point_of(plan, {}) for plan in all_plans(four_lanes())])
+    got = frontier_of(four_lanes())
+    assert len(every) >= 4
+    assert _figures(got) == [(p.plan.total_bytes, p.makespan) for p in every]
+
+
+def _figures(found: Frontier) -> list[tuple[int, int]]:
+    return [(p.plan.total_bytes, p.makespan) for p in found.points]
+
+
+@pytest.mark.parametrize("plans_max", [2, 3, 4, 5, 8, 13])
+def test_fewer_plans_give_a_part_of_it_with_both_ends(plans_max: int) -> None:
+    calls = 0
+    best = exact(four_lanes())
+
+    def within(budget_bytes: int) -> Plan:
+        nonlocal calls
+        calls += 1
+        plan = best(budget_bytes)
+        assert plan.total_bytes <= budget_bytes
+        return plan
+
+    got = frontier(all_plans(four_lanes())[0], within, plans_max=plans_max)
+    assert calls <= plans_max - 1
+    every = _figures(frontier_of(four_lanes()))
+    concurrent = (got.concurrent.plan.total_bytes, got.concurrent.makespan)
+    assert set(_figures(got)) <= {*every, concurrent}
+    assert got.points[0].makespan == got.concurrent.makespan, "the fastest: everything concurrent"
+    assert got.points[-1].plan.total_bytes == got.serial_bytes, "the least: everything serial"
+
+
+@settings(max_examples=25)
+@given(st.lists(st.integers(1, 60), min_size=3, max_size=3), st.integers(2, 12))
+def test_points_are_sorted_judged_and_not_dominated(works: list[int], plans_max: int) -> None:
+    models = tuple(
+        ModelSpec(ModelId(f"m{i}"), work_bytes=work * KiB, weight_bytes=512)
+        for i, work in enumerate(works)
+    )
+    pipelines = tuple(
+        PipelineSpec(f"p{i}", (StepSpec("s", m.id, f"l{i}", time_ns=1 + works[-1 - i]),))
+        for i, m in enumerate(models)
+    )
+    got = frontier_of(FleetSpec("f", models, pipelines), plans_max)
+    figures = _figures(got)
+    assert figures == sorted(figures, key=lambda f: (-f[0], f[1]))
+    for (memory, time), (less, more) in pairwise(figures):
+        assert less < memory
+        assert more > time
+    assert got.serial_makespan >= got.points[-1].makespan
+    for point in got.points:
+        again = decode_plan(encode_plan(point.plan))
+        assert not judge(again)
+        assert point_of(again, {}) == point
+    assert (got.knee is None) or 0 < got.knee < len(figures) - 1
+
+
+def test_a_fleet_with_nothing_to_gain_has_one_point() -> None:
+    single = replace(four_lanes(), pipelines=four_lanes().pipelines[1:2])
+    got = frontier(plan_fleet(single, sizes_of(single)), _refuse)
+    assert len(got.points) == 1
+    assert got.knee is None
+    assert got.assumed == ()
+
+
+def _refuse(budget_bytes: int) -> Plan:
+    raise AssertionError(f"nothing is to be planned within {budget_bytes}")
+
+
+def test_without_times_every_step_counts_one_and_no_rate_is_known() -> None:
+    got = frontier_of(four_lanes(timed=False, rates=(25_000, None)))
+    assert got.unit is MakespanUnit.STEPS
+    assert got.serial_makespan == 4
+    assert [p.makespan for p in got.points] == sorted(
+        {1, 2, 3, 4} & {p.makespan for p in got.points}
+    )
+    assert all(p.rates == p.serial_rates == () == p.lanes for p in got.points)
+
+
+def test_rates_are_of_the_plan_with_what_it_adds() -> None:
+    got = frontier_of(four_lanes(rates=(100_000, None)))
+    first, last = got.points[0], got.points[-1]
+    assert first.rates[0].most == Fraction(1, 7_000_000)
+    assert first.rates[0].feasible
+    assert last.rates[0].most == Fraction(1, 14_000_000), "both cameras share a lock"
+    assert last.rates[0].feasible is False
+    assert first.serial_rates[0].most == last.serial_rates[0].most == Fraction(1, 14_000_000)
+    assert first.serial_rates[0].limited_by == "one lane for all"
+    use = {lane.lane: lane.share for lane in first.lanes}
+    assert use["cam-0"] == Fraction(7, 10)
+    assert use["gate"] == 1, "without a wanted rate as fast as it can"
+
+
+def test_measured_slowdowns_make_serial_plans_as_good() -> None:
+    lanes = ("cam-0", "cam-1", "door", "gate")
+    slowdowns = {(a, b): 2000 for a in lanes for b in lanes if a != b}
+    got = frontier(all_plans(four_lanes())[0], exact(four_lanes()), slowdowns=slowdowns)
+    assert got.assumed == ()
+    assert _figures(got) == [(got.serial_bytes, got.serial_makespan)]
+
+
+def test_pairs_of_lanes_without_a_measurement_are_named() -> None:
+    got = frontier(
+        all_plans(four_lanes())[0],
+        exact(four_lanes()),
+        slowdowns={("cam-0", "door"): 1500, ("door", "cam-0"): 1500, ("gate", "door"): 1100},
+    )
+    assert ("cam-0", "door") not in got.assumed
+    assert len(got.assumed) == 5
+    assert ("door", "gate") in got.assumed, "one way is not both"
+
+
+def test_a_finished_plan_takes_the_place_of_its_point() -> None:
+    """What became no point, and everything concurrent, is not finished."""
+    plans = exact(four_lanes())
+    finished = []
+
+    def finish(plan: Plan) -> Plan:
+        finished.append(plan.total_bytes)
+        return plans(plan.total_bytes)
+
+    got = frontier(all_plans(four_lanes())[0], plans, finish=finish)
+    assert _figures(got) == _figures(frontier_of(four_lanes()))
+    assert finished == [p.plan.total_bytes for p in got.points if p is not got.concurrent]
+
+
+def test_a_fitter_makes_the_plans_of_each_budget_alone() -> None:
+    spec = four_lanes()
+    fitter = Fitter(spec, sizes_of(spec))
+    assert fitter.free == plan_fleet(spec, sizes_of(spec))
+    for budget in (0, 70 * KiB, 120 * KiB, 180 * KiB, 1 << 30):
+        alone = fit_fleet(spec, sizes_of(spec), budget_bytes=budget)
+        assert fitter.within(budget) == alone
+        raw = fitter.within(budget, trials_max=0)
+        assert (raw.total_bytes, raw.price) == (alone.total_bytes, alone.price)
+        assert len(raw.added) >= len(alone.added)
+
+
+def test_fitted_plans_make_the_true_frontier() -> None:
+    spec = four_lanes()
+    fitter = Fitter(spec, sizes_of(spec))
+    got = frontier(fitter.free, fitter.within, plans_max=100)
+    assert _figures(got) == _figures(frontier_of(spec))
+
+
+@pytest.mark.parametrize(
+    ("values", "knee"),
+    [
+        ([], None),
+        ([(5, 1)], None),
+        ([(5, 1), (1, 5)], None),
+        ([(5, 1), (3, 3), (1, 5)], None),  # on the line
+        ([(5, 1), (4, 4), (1, 5)], None),  # above it
+        ([(5, 1), (3, 2), (1, 5)], 1),
+        ([(9, 0), (6, 1), (3, 4), (0, 9)], 2),  # equally far: less memory
+        ([(9, 0), (2, 1), (1, 4), (0, 9)], 1),
+    ],
+)
+def test_the_knee_is_farthest_below_the_line(
+    values: list[tuple[int, int]], knee: int | None
+) -> None:
+    assert knee_of(values) == knee
