@@ -3,18 +3,21 @@
     python -m bench.bench_solver                      the page bench/solver.md and its plots
     python -m bench.bench_solver --quick              a smoke run: small instances, nothing written
     python -m bench.bench_solver --minimalloc PATH    that binary too, told the capacity as we are
+    python -m bench.bench_solver --runs FILE          keep every run there, and go on from there
 
 Every height is judged by the validator before it counts. Kernels are compiled before the clock
 runs, instances are put into each peer's terms before, too. Peers marked * are re-implemented.
 """
 
 import argparse
+import json
 import platform
 import subprocess
+import sys
 import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from time import perf_counter
@@ -59,13 +62,39 @@ PLAN: tuple[tuple[str, int, float], ...] = (
 class Run:
     """What one solver made of one instance; height None: it refused or found nothing."""
 
-    instance: Instance
+    name: str
+    family: str
+    n: int
     solver: str
     height_bytes: int | None
     seconds: float
     bound_bytes: int = 0
     is_proven: bool = False
     curve: list[tuple[float, int]] = field(default_factory=list)
+
+
+class Runs:
+    """Runs by instance, kept as a JSON line each where a file is given: hours can be resumed."""
+
+    def __init__(self, path: Path | None = None) -> None:
+        self._path = path
+        self._known: dict[str, list[Run]] = {}
+        if path is not None and path.exists():
+            for line in path.read_text(encoding="utf-8").splitlines():
+                entry = json.loads(line)
+                self._known[entry["key"]] = [Run(**run) for run in entry["runs"]]
+
+    def compare(self, instance: Instance, seconds: float, peers: Sequence[Peer]) -> list[Run]:
+        """Return the runs of all solvers on one instance, made now or before."""
+        key = f"{instance.name}, {seconds:g} s"
+        if key not in self._known:
+            print(key, file=sys.stderr, flush=True)
+            self._known[key] = list(compare(instance, seconds, peers))
+            if self._path is not None:
+                entry = {"key": key, "runs": [asdict(run) for run in self._known[key]]}
+                with self._path.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(entry) + "\n")
+        return self._known[key]
 
 
 def run_ours(instance: Instance, seconds: float) -> Run:
@@ -92,7 +121,15 @@ def run_ours(instance: Instance, seconds: float) -> Run:
     assert found.assignment is not None
     height = _judged(instance, found.assignment)
     is_proven = found.status.value == "optimal"
-    return Run(instance, OURS, height, spent, found.bound.lower_bound_bytes, is_proven, curve=curve)
+    return Run(
+        *_title(instance),
+        OURS,
+        height,
+        spent,
+        found.bound.lower_bound_bytes,
+        is_proven,
+        curve=curve,
+    )
 
 
 def run_peer(peer: Peer, instance: Instance, seconds: float) -> Run:
@@ -101,7 +138,11 @@ def run_peer(peer: Peer, instance: Instance, seconds: float) -> Run:
     assignment = peer.run(instance, seconds)
     spent = perf_counter() - begin
     height = None if assignment is None else _judged(instance, assignment)
-    return Run(instance, peer.name, height, spent)
+    return Run(*_title(instance), peer.name, height, spent)
+
+
+def _title(instance: Instance) -> tuple[str, str, int]:
+    return instance.name, instance.family, instance.problem.n
 
 
 def _judged(instance: Instance, assignment: Assignment) -> int:
@@ -141,12 +182,16 @@ def told(
 
 
 def collect(
-    plan: Sequence[tuple[str, int, float]], seeds: int, peers: Sequence[Peer], seconds: float | None
+    plan: Sequence[tuple[str, int, float]],
+    seeds: int,
+    peers: Sequence[Peer],
+    seconds: float | None,
+    kept: Runs,
 ) -> Iterator[Run]:
     """Yield every run of every solver over the seeded families."""
     for family, n, limit in plan:
         for seed in range(seeds):
-            yield from compare(FAMILIES[family](n, seed), seconds or limit, peers)
+            yield from kept.compare(FAMILIES[family](n, seed), seconds or limit, peers)
 
 
 def compare(instance: Instance, seconds: float, peers: Sequence[Peer]) -> Iterator[Run]:
@@ -179,16 +224,16 @@ def table(runs: Sequence[Run], key: Callable[[Run], str]) -> Iterator[str]:
         wins = ties = losses = 0
         best_each = []
         for run in ours:
-            best = min(theirs[run.instance.name].values())
+            best = min(theirs[run.name].values())
             assert run.height_bytes is not None
             wins += run.height_bytes < best
             ties += run.height_bytes == best
             losses += run.height_bytes > best
             best_each.append(best / run.bound_bytes)
         means = {
-            peer: sum(theirs[r.instance.name][peer] / r.bound_bytes for r in ours) / len(ours)
+            peer: sum(theirs[r.name][peer] / r.bound_bytes for r in ours) / len(ours)
             for peer in peers
-            if all(peer in theirs[r.instance.name] for r in ours)
+            if all(peer in theirs[r.name] for r in ours)
         }
         leader = min(means, key=lambda peer: (means[peer], peer))
         yield (
@@ -205,7 +250,7 @@ def _heights(runs: Sequence[Run]) -> dict[str, dict[str, int]]:
     found: dict[str, dict[str, int]] = defaultdict(dict)
     for run in runs:
         if run.height_bytes is not None:
-            found[run.instance.name][run.solver] = run.height_bytes
+            found[run.name][run.solver] = run.height_bytes
     return found
 
 
@@ -215,10 +260,10 @@ def losses(runs: Sequence[Run]) -> Iterator[str]:
     for run in runs:
         if run.solver != OURS or run.height_bytes is None:
             continue
-        peer, height = min(theirs[run.instance.name].items(), key=lambda item: (item[1], item[0]))
+        peer, height = min(theirs[run.name].items(), key=lambda item: (item[1], item[0]))
         if height < run.height_bytes:
             yield (
-                f"- {run.instance.name}: {run.height_bytes:,} against {height:,} of {peer} "
+                f"- {run.name}: {run.height_bytes:,} against {height:,} of {peer} "
                 f"({run.height_bytes / height - 1:.2%} above)"
             )
 
@@ -226,7 +271,7 @@ def losses(runs: Sequence[Run]) -> Iterator[str]:
 def every_solver(runs: Sequence[Run]) -> Iterator[str]:
     """Yield a table of every solver's mean height over bound, one column a group."""
     solvers = list(dict.fromkeys(run.solver for run in runs))
-    groups = list(dict.fromkeys(f"{r.instance.family} {r.instance.problem.n}" for r in runs))
+    groups = list(dict.fromkeys(f"{r.family} {r.n}" for r in runs))
     yield "| | " + " | ".join(groups) + " |"
     yield "|---|" + "--:|" * len(groups)
     for solver in solvers:
@@ -235,7 +280,7 @@ def every_solver(runs: Sequence[Run]) -> Iterator[str]:
             ratios = [
                 None if r.height_bytes is None else r.height_bytes / r.bound_bytes
                 for r in runs
-                if r.solver == solver and f"{r.instance.family} {r.instance.problem.n}" == group
+                if r.solver == solver and f"{r.family} {r.n}" == group
             ]
             known = [ratio for ratio in ratios if ratio is not None]
             cells.append(f"{sum(known) / len(known):.3f}" if len(known) == len(ratios) else "-")
@@ -258,12 +303,12 @@ def plot_quality(runs: Sequence[Run], path: Path) -> None:
         ratios = [height / run.bound_bytes for _, height in run.curve]
         axis.step(times, [*ratios, ratios[-1]], where="post", label=OURS, color="black")
         for other in runs:
-            is_here = other.instance.name == run.instance.name and "omnimalloc" in other.solver
+            is_here = other.name == run.name and "omnimalloc" in other.solver
             if is_here and other.height_bytes is not None:
                 ratio = other.height_bytes / run.bound_bytes
                 label = other.solver.removeprefix("omnimalloc ")
                 axis.plot(other.seconds, ratio, "o", label=label)
-        axis.set_title(run.instance.name, fontsize=9)
+        axis.set_title(run.name, fontsize=9)
         axis.set_ylim(0.98, 1.7)
     axes.flat[0].legend(fontsize=7)
     figure.supxlabel("seconds")
@@ -281,9 +326,7 @@ def plot_scaling(runs: Sequence[Run], path: Path) -> None:
     matplotlib.rcParams["svg.hashsalt"] = "npu-arena"
     figure, axis = pyplot.subplots(figsize=(6, 4), layout="constrained")
     for solver in dict.fromkeys(run.solver for run in runs):
-        points = sorted(
-            (run.instance.problem.n, run.seconds) for run in runs if run.solver == solver
-        )
+        points = sorted((run.n, run.seconds) for run in runs if run.solver == solver)
         axis.loglog(*zip(*points, strict=True), "o-", label=solver)
     axis.set_xlabel("buffers of a timeline")
     axis.set_ylabel("seconds")
@@ -300,7 +343,7 @@ def scaling(sizes: Sequence[int], peers: Sequence[Peer]) -> Iterator[Run]:
         spent = perf_counter() - begin
         assert found.assignment is not None
         height = _judged(instance, found.assignment)
-        yield Run(instance, OURS, height, spent, found.bound.lower_bound_bytes)
+        yield Run(*_title(instance), OURS, height, spent, found.bound.lower_bound_bytes)
         for peer in peers:
             if peer.name == "omnimalloc omni":
                 allocations(instance)
@@ -327,12 +370,17 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, help="for everyone; default: the plan's")
     parser.add_argument("--public-seconds", type=float, default=60.0, help="on A to K")
     parser.add_argument("--minimalloc", type=Path, help="its binary")
+    parser.add_argument(
+        "--runs", type=Path, help="keep runs in this file, and take them from there"
+    )
     arguments = parser.parse_args()
+    if not arguments.quick and find_spec("matplotlib") is None:
+        parser.error("the page has plots: pip install matplotlib")
     peers = peers_for(with_omnimalloc=find_spec("omnimalloc") is not None)
     warm_up(peers)
     if arguments.quick:
         plan = [(family, 40, 0.3) for family in FAMILIES]
-        runs = list(collect(plan, 1, peers, None))
+        runs = list(collect(plan, 1, peers, None, Runs()))
         print("\n".join(every_solver(runs)))
         return
     write_page(arguments, peers)
@@ -340,9 +388,12 @@ def main() -> None:
 
 def write_page(arguments: argparse.Namespace, peers: Sequence[Peer]) -> None:
     """Run everything and rebuild bench/solver.md and its plots."""
-    runs = list(collect(PLAN, arguments.seeds, peers, arguments.seconds))
+    kept = Runs(arguments.runs)
+    runs = list(collect(PLAN, arguments.seeds, peers, arguments.seconds, kept))
     given = list(public(PUBLIC))
-    free = [run for instance in given for run in compare(instance, arguments.public_seconds, peers)]
+    free = [
+        run for instance in given for run in kept.compare(instance, arguments.public_seconds, peers)
+    ]
     times = list(told(given, arguments.minimalloc))
     long = list(scaling((1_000, 4_000, 16_000, 60_000), peers))
     plot_quality(runs, ROOT / "bench" / "solver-quality.svg")
@@ -364,7 +415,7 @@ def write_page(arguments: argparse.Namespace, peers: Sequence[Peer]) -> None:
         "",
         "## Seeded families",
         "",
-        *table(runs, lambda run: f"{run.instance.family} {run.instance.problem.n}"),
+        *table(runs, lambda run: f"{run.family} {run.n}"),
         "",
         "`best peer` is the mean of the lowest peer of each instance. Every solver's mean:",
         "",
@@ -381,9 +432,9 @@ def write_page(arguments: argparse.Namespace, peers: Sequence[Peer]) -> None:
         lines += [
             f"## minimalloc's A to K, not told the capacity, {arguments.public_seconds:g} s",
             "",
-            *table(free, lambda run: run.instance.name),
+            *table(free, lambda run: run.name),
             "",
-            "| | " + " | ".join(run.instance.name for run in free if run.solver == OURS) + " |",
+            "| | " + " | ".join(run.name for run in free if run.solver == OURS) + " |",
             "|---|" + "--:|" * len(given),
             "| height | "
             + " | ".join(f"{run.height_bytes:,}" for run in free if run.solver == OURS)
@@ -420,7 +471,7 @@ def write_page(arguments: argparse.Namespace, peers: Sequence[Peer]) -> None:
         "| buffers | solver | height / bound | s |",
         "|--:|---|--:|--:|",
         *(
-            f"| {run.instance.problem.n:,} | {run.solver} "
+            f"| {run.n:,} | {run.solver} "
             f"| {(run.height_bytes or 0) / run.bound_bytes:.4f} | {run.seconds:.2f} |"
             for run in long
         ),
