@@ -110,6 +110,13 @@ def lanes(target: Path, folder: Path) -> None:
     )
 
 
+def frontier(target: Path, folder: Path) -> None:
+    """Draw what memory buys for the yard."""
+    drawn = folder / "frontier.svg"
+    arena("frontier", FLEETS / "yard.yaml", "--points", "8", "--svg", drawn)
+    target.write_text(re.sub(r"^(<svg [^>]*>)", rf"\1{PAPER}", drawn.read_text()))
+
+
 def screenshot(page: Path, target: Path, *, size: str, folder: Path) -> None:
     """Open a page in Chromium and keep what it shows, in few colours."""
     from PIL import Image
@@ -148,6 +155,7 @@ def main(target: Path) -> None:
         arenas(target / "task-one-more.svg", both, folder)
         arenas(target / "task-review.svg", ["street-corner", "street-corner-faces"], folder)
         lanes(target / "task-lanes.svg", folder)
+        frontier(target / "task-frontier.svg", folder)
         page = folder / "page.html"
         arena("report", FLEETS / "yard.yaml", "--device-model", "Ascend310B1", "--html", page)
         devices = one_section(page, "h-devices")
