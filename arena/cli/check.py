@@ -72,6 +72,12 @@ def _misfit(plan: "Plan") -> str:
     from planner.units import format_bytes
 
     device = plan.fleet.device
+    if plan.over_budget_bytes:
+        budget = format_bytes(plan.fleet.schedule.fit_bytes or 0)
+        return (
+            f"but does not fit the {budget} that its schedule asks for: work and weights take "
+            f"{plan.over_budget_bytes} bytes ({format_bytes(plan.over_budget_bytes)}) more"
+        )
     if plan.short_bytes:
         limit = format_bytes(device.memory_bytes or 0)
         return (

@@ -80,8 +80,13 @@ def test_what_can_never_fit_says_who_is_too_large(
     assert found["explanation"]["culprits"]
     assert found["explanation"]["culprits_proven"]
     assert found["explanation"]["culprits_lower_bound_bytes"] > 50 << 20
-    assert all(row["limit_bytes"] == 50 << 20 for row in found["explanation"]["ways_out"])
+    larger, *others = found["explanation"]["ways_out"]
+    assert larger["changes"][0] == {"kind": "fit", "names": [], "count": found["total_bytes"]}
+    assert larger["limit_bytes"] == found["total_bytes"]
+    assert all(row["limit_bytes"] == 50 << 20 for row in others)
     assert arena(capsys, "check", plan)["valid"]
+    assert execute(["check", str(plan)]) == 0
+    assert "does not fit the 50.00 MiB that its schedule asks for" in capsys.readouterr().out
     assert arena(capsys, "run", plan, "--device", "twin", code=1)["executions"] == 0
 
 
