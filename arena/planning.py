@@ -17,7 +17,7 @@ from planner.frontier import Frontier, frontier
 from planner.model import ModelId, ModelSize
 from planner.pipeline import plan_fleet
 from planner.plan import Plan
-from planner.times import Times, parse_times
+from planner.times import Times, parse_times, with_times
 
 __all__ = [
     "MeasuredFiles",
@@ -58,6 +58,7 @@ def plan_file(
     *,
     memory_bytes: int | None = None,
     fit_bytes: int | None = None,
+    times: Path | None = None,
     readers: Readers | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Planned:
@@ -72,6 +73,8 @@ def plan_file(
         Replaces the fleet's own limit, bytes.
     fit_bytes : int or None
         Replaces what the fleet's own schedule is to fit, bytes.
+    times : Path or None
+        Times file; what was measured goes before what the fleet says.
     readers : mapping of model id to callable
         Models whose bytes the caller supplies.
     progress : callable
@@ -80,22 +83,27 @@ def plan_file(
     fleet = _read_fleet(path, memory_bytes)
     if fit_bytes is not None:
         fleet = replace(fleet, schedule=ScheduleSpec(fit_bytes))
-    return plan_spec(fleet, path.parent, readers=readers, progress=progress)
+    measured = None if times is None else _read_times(times)
+    return plan_spec(fleet, path.parent, times=measured, readers=readers, progress=progress)
 
 
 def plan_spec(
     fleet: FleetSpec,
     base: Path,
     *,
+    times: Times | None = None,
     readers: Readers | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Planned:
     """Plan a fleet whose model files are relative to `base`; see `measure_models`.
 
-    Where the fleet's schedule is to fit a size, order and locks are added until it does.
+    Measured times go before those of the fleet, in the plan too. Where the fleet's schedule is to
+    fit a size, order and locks are added until it does.
     """
     measured = measure_models(fleet, base, readers=readers, progress=progress)
     sizes = {model: item.size for model, item in measured.items()}
+    if times is not None:
+        fleet = with_times(fleet, times.of_steps(fleet, sizes))
     planned = plan_fleet if fleet.schedule.fit_bytes is None else fit_fleet
     plan = planned(fleet, sizes)
     return Planned(plan, base, _notes(fleet, measured))

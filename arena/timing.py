@@ -26,7 +26,7 @@ from arena.references import execute_once, seeded_inputs
 from arena.session import Fleet, OpenedPlan, default_device, load_opened
 from arena.sources import Readers
 from planner.errors import PlanError
-from planner.fleet import FleetSpec, PipelineSpec, StepSpec
+from planner.fleet import FleetSpec, PipelineSpec, ScheduleSpec, StepSpec
 from planner.model import ModelId
 from planner.times import Beside, ModelTime, Times, lane_groups
 
@@ -99,12 +99,12 @@ def measure_times(
 
 
 def _laned(fleet: FleetSpec, lanes: dict[str, Sequence[ModelId]]) -> FleetSpec:
-    """Return a fleet whose lanes run these models in any order, each lane a pipeline."""
+    """Return a fleet whose lanes run these models in any order and beside one another."""
     pipelines = tuple(
         PipelineSpec(f"p{index}", tuple(StepSpec(f"s{i}", m, lane) for i, m in enumerate(models)))
         for index, (lane, models) in enumerate(lanes.items())
     )
-    return replace(fleet, pipelines=pipelines)
+    return replace(fleet, pipelines=pipelines, schedule=ScheduleSpec())
 
 
 def _opened(fleet: FleetSpec, base: Path, readers: Readers | None) -> OpenedPlan:

@@ -7,11 +7,11 @@ busy too. Lanes that serve the same models are alike: one of them is measured fo
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
 from planner.errors import SpecError
-from planner.fleet import FleetSpec
+from planner.fleet import FleetSpec, PipelineSpec
 from planner.model import ModelId, ModelSize
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "encode_times",
     "lane_groups",
     "parse_times",
+    "with_times",
 ]
 
 TIMES_FORMAT: Final = "npu-arena times"
@@ -138,6 +139,25 @@ class Times:
                 if pair in measured:
                     found[lane, other] = measured[pair]
         return found
+
+
+def with_times(fleet: FleetSpec, times: Mapping[tuple[str, str], int]) -> FleetSpec:
+    """Return a fleet with times of its steps, nanoseconds; a step that is not in `times` keeps its.
+
+    Parameters
+    ----------
+    fleet : FleetSpec
+    times : mapping of (pipeline, step) to int
+    """
+
+    def timed(pipeline: PipelineSpec) -> PipelineSpec:
+        steps = (
+            replace(step, time_ns=times.get((pipeline.id, step.id), step.time_ns))
+            for step in pipeline.steps
+        )
+        return replace(pipeline, steps=tuple(steps))
+
+    return replace(fleet, pipelines=tuple(timed(pipeline) for pipeline in fleet.pipelines))
 
 
 def lane_groups(fleet: FleetSpec) -> tuple[LaneGroup, ...]:

@@ -13,6 +13,7 @@ __all__ = [
     "JsonFlag",
     "Memory",
     "PlanFile",
+    "TimesFile",
 ]
 
 JsonFlag: TypeAlias = Annotated[
@@ -28,6 +29,10 @@ FleetOrPlanFile: TypeAlias = Annotated[
 Memory: TypeAlias = Annotated[
     str | None,
     typer.Option("--memory", metavar="SIZE", help="Usable device memory, such as 21527MiB."),
+]
+TimesFile: TypeAlias = Annotated[
+    Path | None,
+    typer.Option("--times", metavar="FILE", help="Measured times (arena time FLEET -o FILE)."),
 ]
 DeviceModelName: TypeAlias = Annotated[
     str | None,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from arena.cli.arguments import DeviceModelName, FleetFile, JsonFlag, Memory
+from arena.cli.arguments import DeviceModelName, FleetFile, JsonFlag, Memory, TimesFile
 from arena.cli.limits import counted_twice, limit_of
 from arena.cli.output import emit_json, progress, warn
 
@@ -17,10 +17,7 @@ __all__ = ["frontier"]
 def frontier(
     fleet: FleetFile,
     points: Annotated[int, typer.Option("--points", min=2, help="Most plans that are made.")] = 24,
-    times: Annotated[
-        Path | None,
-        typer.Option("--times", metavar="FILE", help="Measured times (arena time FLEET -o FILE)."),
-    ] = None,
+    times: TimesFile = None,
     save: Annotated[
         Path | None,
         typer.Option("-o", "--save", metavar="DIR", help="Write each plan into this folder."),

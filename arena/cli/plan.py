@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from arena.cli.arguments import DeviceModelName, FleetFile, JsonFlag, Memory
+from arena.cli.arguments import DeviceModelName, FleetFile, JsonFlag, Memory, TimesFile
 from arena.cli.limits import counted_twice, limit_of
 from arena.cli.misfit import misfit_of
 from arena.cli.output import emit_json, progress, warn
@@ -28,6 +28,7 @@ def plan(
             "--fit", metavar="SIZE", help="Add order and locks until work and weights are so small."
         ),
     ] = None,
+    times: TimesFile = None,
     as_json: JsonFlag = False,
 ) -> int:
     """Plan a fleet: offsets for every instance, with the proof of how near the optimum they are.
@@ -47,7 +48,9 @@ def plan(
     limit = limit_of(memory, device_model)
     budget = None if fit is None else parse_bytes(fit, "--fit")
     with progress("measuring models") as advance:
-        planned = plan_file(fleet, memory_bytes=limit, fit_bytes=budget, progress=advance)
+        planned = plan_file(
+            fleet, memory_bytes=limit, fit_bytes=budget, times=times, progress=advance
+        )
     if output is not None:
         write_plan(planned.plan, output, base=planned.base)
     warn((*planned.warnings, *counted_twice(planned.plan.fleet, device_model)))

@@ -14,12 +14,13 @@ from planner.fit.placing import TimedPlan
 from planner.fit.sharing import constraints_of
 from planner.fit.within import Effort, Within, fit_within, memory_bound
 from planner.fit.workload import Workload
-from planner.fleet import FleetSpec, PipelineSpec, ScheduleSpec
+from planner.fleet import FleetSpec, ScheduleSpec
 from planner.judge import judge
 from planner.makespan import Makespan, StepTimes, shortest
 from planner.model import ModelId, ModelSize
 from planner.pipeline import PlanOptions, plan_fleet
 from planner.plan import Plan, SchedulePrice
+from planner.times import with_times
 
 __all__ = ["FitOptions", "Fitter", "fit_fleet"]
 
@@ -126,7 +127,7 @@ class Fitter:
         times: StepTimes | None = None,
         fit: FitOptions = FitOptions(),
     ) -> None:
-        self._fleet = _with_times(replace(fleet, schedule=ScheduleSpec()), times or {})
+        self._fleet = with_times(replace(fleet, schedule=ScheduleSpec()), times or {})
         self._sizes, self._options = sizes, options
         self.free = plan_fleet(self._fleet, sizes, options)
         self._work = work = Workload.of_plan(self.free)
@@ -216,20 +217,6 @@ def _by_hand(work: Workload) -> list[TimedPlan]:
     some = merged[:: -(-len(merged) // 16) or 1]
     groupings = [[0] * len(work.work_bytes), lanes_of_pipelines(work), *some]
     return [as_one_lane(work, groups, exact_limit=0) for groups in groupings]
-
-
-def _with_times(fleet: FleetSpec, times: StepTimes) -> FleetSpec:
-    if not times:
-        return fleet
-
-    def timed(pipeline: PipelineSpec) -> PipelineSpec:
-        steps = (
-            replace(step, time_ns=times.get((pipeline.id, step.id), step.time_ns))
-            for step in pipeline.steps
-        )
-        return replace(pipeline, steps=tuple(steps))
-
-    return replace(fleet, pipelines=tuple(timed(pipeline) for pipeline in fleet.pipelines))
 
 
 def _priced(plan: Plan, before: Makespan, length: int, lower_bound: int) -> Plan:

@@ -111,6 +111,9 @@ def test_measured_times_and_slowdowns_count(
     assert found["serial"]["makespan"] == 7 * 7_000_000
     assert found["lanes_assumed_independent"] == []
     assert "one lane for everything costs no time" in found["advice"]
+    assert execute(["plan", str(fleet), "--fit", "14MiB", "--times", str(times), "--json"]) == 0
+    price = json.loads(capsys.readouterr().out)["price"]
+    assert price["makespan_serial"] == found["serial"]["makespan"]
     times.write_text("{}")
     assert execute(["frontier", str(fleet), "--times", str(times)]) == 2
     assert str(times) in capsys.readouterr().err

@@ -1,5 +1,6 @@
 """Measured times: every model alone, every two kinds of lanes at once; on simulated durations."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from arena.errors import DeviceError
 from arena.session import load_opened
 from arena.timing import measure_times
 from planner.errors import PlanError
-from planner.fleet import DeviceSpec, FleetSpec, ModelSpec, PipelineSpec, StepSpec
+from planner.fleet import DeviceSpec, FleetSpec, ModelSpec, PipelineSpec, ScheduleSpec, StepSpec
 from planner.model import ModelId
 from planner.times import LaneGroup
 from planner.units import MiB
@@ -73,6 +74,12 @@ def test_every_model_and_every_kind_of_lanes_is_measured() -> None:
     }  # fmt: skip
     assert all(row.slowdown_permille >= 1 for row in times.beside)
     assert seen == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_what_the_schedule_is_to_fit_keeps_no_two_lanes_apart() -> None:
+    spec = replace(fleet(), schedule=ScheduleSpec(3 * MiB))
+    times, notes = measure_times(spec, Path(), repeats=1)
+    assert (len(times.beside), notes) == (4, ())
 
 
 def test_a_pair_that_does_not_fit_is_left_out_and_said() -> None:

@@ -18,6 +18,7 @@ from planner.times import (
     encode_times,
     lane_groups,
     parse_times,
+    with_times,
 )
 
 DETECT, READ = ModelId("detect"), ModelId("read")
@@ -76,6 +77,13 @@ def test_steps_take_the_time_of_their_model() -> None:
     assert times == {("camera", "d"): 20_000_000, ("camera", "r"): 500, ("door", "d"): 20_000_000}
     partial = replace(TIMES, models=TIMES.models[:1])
     assert ("camera", "r") not in partial.of_steps(FLEET, sizes)
+
+
+def test_measured_times_go_before_those_of_the_fleet() -> None:
+    timed = with_times(FLEET, {("door", "d"): 9})
+    assert timed.pipelines[1].steps[0].time_ns == 9
+    assert timed.pipelines[0] == FLEET.pipelines[0]
+    assert with_times(timed, {}) == timed
 
 
 def test_times_of_another_file_are_refused() -> None:
