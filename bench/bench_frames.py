@@ -154,7 +154,7 @@ def _until_one_is_done(
 def main() -> None:
     """Run every family and print its ratio."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--frames", type=int, default=40, help="of every channel")
+    parser.add_argument("--frames", type=int, default=100, help="of every channel")
     parser.add_argument("--scale", type=float, default=5.0, help="of the simulated times")
     arguments = parser.parse_args()
     print(f"{'fleet':38} {'bound':>9} {'measured':>9} {'ratio':>6}  bounded by")
