@@ -1,10 +1,15 @@
 """What sets the height, and what each instance would free if it shrank or moved.
 
-A plan that is proven optimal is as high as its witness: instances that pairwise conflict. As long
-as all of them stay as they are, nothing else can lower the work reservation, so only they are
-planned again; every other instance frees no work memory, without asking.
+Where a plan is as high as its witness, instances that pairwise conflict, nothing else lowers the
+work reservation as long as all of them stay as they are: every other instance frees no work memory,
+without asking. A plan may also be proven optimal by a search, which leaves no witness: then every
+instance is asked about.
+
+Parts that conflict throughout lie one above the other, so of a proven plan an instance is planned
+again with its own part alone, and parts that differ in names alone are planned once.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
@@ -12,10 +17,13 @@ from planner.capacity.variants import plan_variant
 from planner.conflict import ConflictRelation
 from planner.fleet import FleetSpec, StepSpec
 from planner.lanes import LanePool
+from planner.mask_graph import co_components, renumber
+from planner.masks import mask_indices
 from planner.model import InstanceId
 from planner.pipeline import PlanOptions, plan_work, schedule_of, work_problem
 from planner.plan import Instance, Plan
-from planner.problem import SolveStatus
+from planner.problem import Problem, SolveStatus
+from planner.solvers import solve
 
 __all__ = ["Lever", "LeverOptions", "levers"]
 
@@ -56,7 +64,7 @@ class LeverOptions:
     Attributes
     ----------
     planned_max : int
-        Instances planned in all.
+        Instances planned in all; what lies in no part of the instance asked about does not count.
     lanes_max : int
         Lanes tried for each instance, in the fleet's order.
     """
@@ -75,15 +83,17 @@ def levers(plan: Plan, options: LeverOptions = LeverOptions()) -> tuple[Lever, .
     readers: dict[str, int] = {}
     for row in plan.instances:
         readers[row.weights_key] = readers.get(row.weights_key, 0) + 1
+    witness_sets = _witness_bytes(plan) == plan.height_bytes
     asking = _Asking(plan, options)
     result = []
     for row in ranked:
-        no_effect = plan.status is SolveStatus.OPTIMAL and row.id not in witness
+        no_effect = witness_sets and row.id not in witness
         outside = row.work_offset is None
         shrink = 0 if no_effect or outside else asking.shrink(row)
         own_weights = row.weight_offset is not None and readers[row.weights_key] == 1
         weights = plan.rule.reserved_bytes(row.weight_bytes) if own_weights else 0
-        move = (0, "") if no_effect or outside else asking.move(row)
+        # Moved it still needs its bytes: without it the fleet needs no more than that.
+        move = asking.move(row) if shrink != 0 else (0, "")
         result.append(
             Lever(
                 row.id,
@@ -96,6 +106,30 @@ def levers(plan: Plan, options: LeverOptions = LeverOptions()) -> tuple[Lever, .
     return tuple(result)
 
 
+def _witness_bytes(plan: Plan) -> int:
+    """Return what the witness reserves, bytes."""
+    instances, buffers = set(plan.witness), set(plan.witness_buffers)
+    sizes = [_reserved(plan, row) for row in plan.instances if row.id in instances]
+    sizes += [plan.rule.reserved_bytes(b.size_bytes) for b in plan.buffers if b.name in buffers]
+    return sum(sizes)
+
+
+def _reserved(plan: Plan, row: Instance) -> int:
+    """Return the size of the work region of an instance, bytes; 0 where it has none."""
+    return 0 if row.work_offset is None else plan.rule.reserved_bytes(row.work_bytes)
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What fills a stretch of the work reservation that nothing else uses: positions in a problem.
+
+    Instances come first, then what their steps hand on.
+    """
+
+    members: tuple[int, ...]
+    extent_bytes: int
+
+
 class _Asking:
     """Plans variants of one plan while its budget lasts."""
 
@@ -103,28 +137,61 @@ class _Asking:
         self._plan = plan
         self._options = options
         self._left = options.planned_max
-        self._relation: ConflictRelation | None = None
+        self._positions = {row.id: position for position, row in enumerate(plan.instances)}
+        self._relation = ConflictRelation.of_schedule(schedule_of(plan.fleet, plan.added))
+        reserved = [_reserved(plan, row) for row in plan.instances]
+        self._problem = work_problem(self._relation, reserved, plan.buffers, plan.rule)
+        self._parts = self._take_apart()
+        self._heights: dict[tuple[tuple[int, ...], tuple[int, ...]], int] = {}
         self._moves: dict[tuple[str, _Lanes], tuple[int | None, str]] = {}
 
     def shrink(self, row: Instance) -> int | None:
         """Return what is freed if `row` needs no work memory."""
-        plan = self._plan
-        if not self._take():
-            return None
-        if self._relation is None:
-            self._relation = ConflictRelation.of_schedule(schedule_of(plan.fleet, plan.added))
-        sizes = tuple(
-            0
-            if other.work_offset is None or other.id == row.id
-            else plan.rule.reserved_bytes(other.work_bytes)
-            for other in plan.instances
-        )
-        problem = work_problem(self._relation, sizes, plan.buffers, plan.rule)
-        lanes = [other.lane for other in plan.instances]
-        solution = plan_work(problem, self._relation, lanes, PlanOptions().solve)
-        assert solution.assignment is not None
+        position = self._positions[row.id]
+        if not self._problem.sizes[position]:
+            return 0
+        part, masks = self._parts[position], self._problem.conflict_masks or ()
+        own = tuple(renumber(masks[i], part.members) for i in part.members)
+        sizes = tuple(0 if i == position else self._problem.sizes[i] for i in part.members)
+        if (sizes, own) not in self._heights:
+            if not self._take(len(part.members)):
+                return None
+            self._heights[sizes, own] = self._height(part.members, sizes, own)
         # Without the instance the offsets of the plan still serve: nothing is ever lost.
-        return max(0, plan.height_bytes - solution.assignment.height_bytes(problem))
+        return max(0, part.extent_bytes - self._heights[sizes, own])
+
+    def _take_apart(self) -> dict[int, _Part]:
+        """Return the part of each position of size > 0; one for all where parts interleave.
+
+        A plan that is not proven optimal may be lowered anywhere: it is planned again as a whole.
+        """
+        plan, sizes = self._plan, self._problem.sizes
+        starts = [row.work_offset or 0 for row in plan.instances]
+        starts += [buffer.offset for buffer in plan.buffers]
+        alive = sum(1 << i for i, size in enumerate(sizes) if size)
+        parts = []
+        for joined in co_components(self._problem.conflict_masks or (), alive):
+            members = tuple(mask_indices(joined))
+            end = max(starts[i] + sizes[i] for i in members)
+            parts.append(_Part(members, end - min(starts[i] for i in members)))
+        stacked = sum(part.extent_bytes for part in parts) == plan.height_bytes
+        if not stacked or plan.status is not SolveStatus.OPTIMAL:
+            parts = [_Part(tuple(range(len(sizes))), plan.height_bytes)]
+        return {i: part for part in parts for i in part.members}
+
+    def _height(self, members: Sequence[int], sizes: tuple[int, ...], own: tuple[int, ...]) -> int:
+        """Return how high `members` are with these sizes, planned by themselves."""
+        align = (self._plan.rule.align_bytes,) * len(sizes)
+        problem = Problem(sizes, conflict_masks=own, alignments=align)
+        lanes = [row.lane for row in self._plan.instances]
+        if len(sizes) == self._problem.n:
+            solution = plan_work(problem, self._relation, lanes, PlanOptions().solve)
+        else:
+            first = {lane: position for position, lane in reversed([*enumerate(lanes)])}
+            groups = [first[lanes[i]] if i < len(lanes) else i for i in members]
+            solution = solve(problem, PlanOptions().solve, groups=groups)
+        assert solution.assignment is not None
+        return solution.assignment.height_bytes(problem)
 
     def move(self, row: Instance) -> tuple[int | None, str]:
         """Return what the best move of `row` frees, and the lane as the fleet would name it."""
@@ -142,7 +209,7 @@ class _Asking:
         others = [lane for lane in lanes if isinstance(lane, str) and lane not in origins]
         targets = others[: self._options.lanes_max]
         for lane in targets:
-            if not self._take():
+            if not self._take(len(plan.instances)):
                 return (best, best_lane) if best else (None, "")
             fleet = _moved(plan.fleet, row, origins, lane)
             freed = plan.total_bytes - plan_variant(plan, fleet).total_bytes
@@ -150,8 +217,7 @@ class _Asking:
                 best, best_lane = freed, lane
         return best, best_lane
 
-    def _take(self) -> bool:
-        n = len(self._plan.instances)
+    def _take(self, n: int) -> bool:
         if n > self._left:
             return False
         self._left -= n

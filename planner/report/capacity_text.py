@@ -117,9 +117,14 @@ def _strategies(capacity: Capacity) -> list[str]:
 
 def _levers(capacity: Capacity) -> list[str]:
     rows = [lever for lever in capacity.levers if lever.in_witness]
+    heading = "sets the height"
+    if not rows:  # proven by a search, or not at all: no clique is as heavy as the plan is high
+        free = (lever for lever in capacity.levers if lever.shrink_bytes)
+        rows = sorted(free, key=lambda lever: -(lever.shrink_bytes or 0))
+        heading = "no clique sets the height; frees most"
     if not rows:
         return []
-    lines = [f"{'sets the height':<43}{'shrunk frees':>13}{'moved frees':>13}"]
+    lines = [f"{heading:<43}{'shrunk frees':>13}{'moved frees':>13}"]
     for lever in rows[:ROWS_MAX]:
         lane = f"  {cut(lever.move_lane, 9)}" if lever.move_lane else ""
         lines.append(

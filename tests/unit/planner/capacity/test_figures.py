@@ -17,11 +17,12 @@ from planner.capacity import (
     shares,
 )
 from planner.errors import SpecError
-from planner.fleet import Dedupe
+from planner.fleet import Dedupe, FleetSpec, ModelSpec, PipelineSpec, StepSpec
 from planner.model import DEFAULT_RULE, ModelId, ModelSize
 from planner.pipeline import plan_fleet
 from planner.plan import Plan
 from planner.problem import SolveStatus
+from planner.report.capacity_text import capacity_text
 from planner.units import MiB
 from tests.fleets import small_fleet
 from tests.plans import street_corner
@@ -82,11 +83,43 @@ def test_only_the_witness_frees_anything_and_a_move_costs_time_instead() -> None
 
 def test_the_search_for_levers_ends_at_its_limit() -> None:
     plan = small(channels=2)
-    first, second, _ = levers(plan, LeverOptions(planned_max=4))
-    assert (first.shrink_bytes, first.move_bytes) != (None, None)
+    first, second, _ = levers(plan, LeverOptions(planned_max=2))
+    assert (first.shrink_bytes is None, first.move_bytes) == (False, None)
     assert (second.shrink_bytes, second.remove_bytes, second.move_bytes) == (None, None, None)
-    unproven = replace(plan, status=SolveStatus.FEASIBLE)
-    assert levers(unproven, LeverOptions(planned_max=3 * 4))[-1].shrink_bytes is None
+
+
+def cycle_of_five() -> Plan:
+    """Return a plan of five equal instances, each kept apart from two others: three high."""
+    model = ModelSpec(ModelId("m"), work_bytes=MiB, weight_bytes=0)
+    steps = (
+        StepSpec(f"s{i}", model.id, f"lane-{i}", locks=(f"k{i}", f"k{(i + 1) % 5}"))
+        for i in range(5)
+    )
+    fleet = FleetSpec("cycle", (model,), (PipelineSpec("p", tuple(steps)),))
+    return plan_fleet(fleet, {model.id: ModelSize(MiB, 0)})
+
+
+def test_without_a_witness_every_instance_is_asked_about() -> None:
+    """No two instances of a cycle of five weigh what three high are: a search proved it."""
+    plan, own = cycle_of_five(), DEFAULT_RULE.reserved_bytes(MiB)
+    assert (plan.status, plan.witness, plan.height_bytes) == (SolveStatus.OPTIMAL, (), 3 * own)
+    assert [lever.shrink_bytes for lever in levers(plan)] == [own] * 5  # a path is two high
+    assert "no clique sets the height" in capacity_text(capacity_of(plan))
+    assert [lever.shrink_bytes for lever in levers(plan, LeverOptions(planned_max=4))] == [None] * 5
+
+
+def test_an_instance_is_planned_again_with_its_own_part_alone() -> None:
+    """Fifty lanes of two instances: each question costs the two, and equal ones are one."""
+    models = [
+        ModelSpec(ModelId(name), work_bytes=size, weight_bytes=0)
+        for name, size in (("large", 2 * MiB), ("little", MiB))
+    ]
+    steps = tuple(StepSpec(model.id, model.id, "lane-{channel}") for model in models)
+    fleet = FleetSpec("lanes", tuple(models), (PipelineSpec("p", steps, channels=50),))
+    plan = plan_fleet(fleet, {m.id: ModelSize(m.work_bytes or 0, 0) for m in models})
+    freed = DEFAULT_RULE.reserved_bytes(2 * MiB) - DEFAULT_RULE.reserved_bytes(MiB)
+    found = levers(plan, LeverOptions(planned_max=2))
+    assert [lever.shrink_bytes for lever in found] == [freed] * 50 + [0] * 50
 
 
 def device(name: str, total: int, idle: int = 0) -> DeviceModel:
