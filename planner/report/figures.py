@@ -233,6 +233,7 @@ def what_if_figures(tables: Iterable[WhatIf]) -> list[dict[str, Any]]:
         {
             "pipeline": table.pipeline,
             "points": [[channels, needed] for channels, needed in table.points],
+            "streams": list(table.streams),
             "constant": table.constant,
         }
         for table in tables

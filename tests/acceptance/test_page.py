@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 from collections.abc import Sequence
+from dataclasses import replace
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from planner.explanation import explain_misfit
 from planner.measured import FleetReport, Reading, Stage
 from planner.plan import Plan
 from planner.report.html import capacity_html
-from planner.units import MiB, format_bytes
+from planner.units import GiB, KiB, MiB, format_bytes
 from tests.hostile import hostile_plan
 from tests.plans import street_corner
 
@@ -34,8 +35,10 @@ window.failures = [];
 addEventListener("error", (event) => failures.push(event.message));
 addEventListener("securitypolicyviolation", (event) => failures.push(event.violatedDirective));
 </script>"""
+SIZES = [0, 1023, 640, *(k * unit // 8 for k in range(-9, 99) for unit in (KiB, MiB, GiB))]
+"""Eighths have two digits after the point or lie midway between two numbers that have."""
 ACTIONS = """<script>
-const result = {};
+const result = {}, SIZES = [];
 const type = (id, text) => {
   byId(id).value = text;
   byId(id).dispatchEvent(new Event("input", {bubbles: true}));
@@ -64,6 +67,25 @@ owner.textContent = "";
 region.focus();
 result.focused = document.activeElement === region;
 result.owner = region.dataset.owner;
+result.stops = document.querySelectorAll("#arena [tabindex='0']").length;
+const at = () => regions.indexOf(document.activeElement);
+const press = (key) =>
+  document.activeElement.dispatchEvent(new KeyboardEvent("keydown", {key, bubbles: true}));
+press("End");
+result.last = [owner.textContent, document.activeElement.getAttribute("aria-label"), at()];
+press("ArrowRight");
+press("ArrowLeft");
+result.before = at();
+result.regions = regions.length;
+press("Home");
+result.first = [at(), regions.filter((region) => region.tabIndex === 0).length];
+type("limit", "");
+result.answers = tables.map((table, index) => {
+  pipeline.value = index;
+  pipeline.dispatchEvent(new Event("change"));
+  return ["1", "3", "2.5", "0", ""].map((n) => (type("channels", n), answer.textContent));
+});
+result.sizes = SIZES.map(size);
 result.beyond = [...document.querySelectorAll(".readings .unsafe")]
   .map((part) => Math.round(100 * part.offsetWidth / part.parentNode.offsetWidth));
 result.ways = document.querySelectorAll("#ways tbody tr").length;
@@ -93,7 +115,9 @@ def used(
     text = capacity_html(capacity_of(plan), what_if(plan), measured, explain_misfit(plan))
     page = folder / "page.html"
     page.write_text(
-        text.replace("<head>", f"<head>{EARLY}", 1).replace("</body>", f"{ACTIONS}</body>")
+        text.replace("<head>", f"<head>{EARLY}", 1).replace(
+            "</body>", f"{ACTIONS.replace('SIZES = []', f'SIZES = {SIZES}')}</body>"
+        )
     )
     command = [browser, *FLAGS, f"--user-data-dir={folder / 'profile'}", "--dump-dom"]
     done = subprocess.run(
@@ -132,6 +156,57 @@ def test_people_use_the_page(browser: str, tmp_path: Path) -> None:
     assert found["count"] == f"{len(found['filtered'])} of {len(plan.instances)}"
     assert found["hover"].startswith(found["owner"])
     assert found["focused"] is True
+
+
+def test_the_page_says_sizes_as_the_report_does(browser: str, tmp_path: Path) -> None:
+    found = used(browser, street_corner(), tmp_path)
+    assert found["sizes"] == [format_bytes(size) for size in SIZES]
+
+
+def test_the_picture_is_one_stop_and_arrows_move_in_it(browser: str, tmp_path: Path) -> None:
+    found = used(browser, street_corner(), tmp_path)
+    assert found["stops"] == 1
+    said, label, last = found["last"]
+    assert (said, last) == (label, found["regions"] - 1)
+    assert found["before"] == last - 1
+    assert found["first"] == [0, 1]
+
+
+def test_what_if_answers_whole_numbers_and_counts_streams(browser: str, tmp_path: Path) -> None:
+    plan = street_corner()
+    plan = replace(
+        plan, fleet=replace(plan.fleet, device=replace(plan.fleet.device, streams_max=1))
+    )
+    for answers in used(browser, plan, tmp_path)["answers"]:
+        one, three, *no_numbers = answers
+        assert "1 channel needs" in one
+        assert "streams of 1" in one
+        assert "3 channels need" in three
+        assert all(words.startswith("Planned ahead for") for words in no_numbers)
+
+
+def test_paper_has_what_the_screen_scrolls_to(browser: str, tmp_path: Path) -> None:
+    """Nothing is cut off at the edge of a sheet: no section is wider than the page when printed."""
+    plan = hostile_plan()
+    page = tmp_path / "page.html"
+    text = capacity_html(capacity_of(plan), what_if(plan))
+    measure = """<script>
+    document.title = [...document.querySelectorAll(".scroll")].map((part) =>
+      [getComputedStyle(part).overflowX, part.scrollWidth - part.clientWidth].join()).join(";");
+    </script>"""
+    page.write_text(
+        text.replace("@media print", "@media all").replace("</body>", f"{measure}</body>")
+    )
+    command = [browser, *FLAGS, f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom"]
+    done = subprocess.run(
+        [*command, "--window-size=720,1000", page.as_uri()],
+        capture_output=True,
+        check=True,
+        text=True,
+        timeout=120,
+    )
+    title = done.stdout.partition("<title>")[2].partition("</title>")[0]
+    assert [part.split(",") for part in title.split(";")] == [["visible", "0"]] * 2
 
 
 @pytest.mark.parametrize("limit", [1 << 30, 1])

@@ -1,6 +1,7 @@
 """The page: its figures are the JSON's, hostile names stay text, nothing outside is named."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from html.parser import HTMLParser
 
@@ -28,27 +29,40 @@ class Page(HTMLParser):
         self.scripts: dict[str, str] = {}
         self._script: str | None = None
         self.cells: list[str] = []
-        self._in_cell = False
+        self.numbers: list[str] = []
+        self._in_cell = self._is_number = False
         self.feed(text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append((tag, dict(attrs)))
         if tag == "script":
             self._script = dict(attrs).get("id") or "code"
-        self._in_cell = tag == "td"
-        if self._in_cell:
+        if tag == "td":
+            self._in_cell = True
+            self._is_number = dict(attrs).get("class") == "n"
             self.cells.append("")
 
     def handle_endtag(self, tag: str) -> None:
         if tag == "script":
             self._script = None
-        self._in_cell = False
+        if tag == "td" and self._in_cell:
+            self._in_cell = False
+            self.numbers += [self.cells[-1]] * self._is_number
 
     def handle_data(self, data: str) -> None:
         if self._script is not None:
             self.scripts[self._script] = self.scripts.get(self._script, "") + data
         if self._in_cell:
             self.cells[-1] += data
+
+
+def integers(value: object) -> Iterator[int]:
+    """Yield every integer inside a JSON value."""
+    if isinstance(value, int):
+        yield value
+    elif isinstance(value, dict | list):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from integers(item)
 
 
 @pytest.mark.parametrize("plan", [street_corner(), hostile_plan(), hostile_plan(limit=None)])
@@ -62,6 +76,12 @@ def test_no_figure_of_the_page_differs_from_the_json(plan: Plan) -> None:
         assert not kind or {format_bytes(kind), str(kind)} <= set(page.cells)
     for item in figures["strategies"]:
         assert format_bytes(item["bytes"]) in page.cells
+    known = set(integers(figures))
+    shown = {str(number) for number in known} | {format_bytes(number) for number in known}
+    shown |= {f"{number:#x}" for number in known} | {"-"}
+    numbers = [cell.partition(" to ")[0] for cell in page.numbers]
+    assert len(numbers) > 7 * len(figures["instances"])
+    assert [number for number in numbers if number not in shown] == []
 
 
 def test_hostile_names_make_no_element_and_no_attribute() -> None:
@@ -97,13 +117,16 @@ def test_what_if_plans_every_number_within_its_limits() -> None:
     assert own.points == tuple((n, n * 2 * MiB) for n in range(1, 5))
     assert not own.constant
     (cut,) = what_if(planned("l-{channel}", 9), WhatIfOptions(planned_max=3))
-    assert [channels for channels, _ in cut.points] == [1, 2, 9]
+    assert cut.points == ((9, 9 * 2 * MiB),)
+    (near,) = what_if(planned("l-{channel}", 9), WhatIfOptions(planned_max=18))
+    assert [channels for channels, _ in near.points] == [8, 9, 10]
     for channels in (1, 3):
         (shared,) = what_if(planned("l", channels))
         assert shared.constant
         assert {needed for _, needed in shared.points} == {2 * MiB}
     (unknown,) = what_if(planned("l", 1), WhatIfOptions(planned_max=0))
     assert not unknown.constant
+    assert own.streams == (1, 2, 3, 4)
 
 
 def test_measured_stands_beside_planned() -> None:
