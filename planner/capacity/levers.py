@@ -47,6 +47,9 @@ class Lever:
     move_lane : str
         That lane, as the fleet file would name it; empty where no move frees anything. Steps on a
         pool move off all its lanes; no move leads into a pool.
+    move_count : int
+        Instances that move then: a step has one lane in the fleet file, so where that names a lane
+        for each channel, the instances of all channels move together.
     """
 
     instance: InstanceId
@@ -55,6 +58,7 @@ class Lever:
     remove_bytes: int | None
     move_bytes: int | None
     move_lane: str = ""
+    move_count: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +97,7 @@ def levers(plan: Plan, options: LeverOptions = LeverOptions()) -> tuple[Lever, .
         own_weights = row.weight_offset is not None and readers[row.weights_key] == 1
         weights = plan.rule.reserved_bytes(row.weight_bytes) if own_weights else 0
         # Moved it still needs its bytes: without it the fleet needs no more than that.
-        move = asking.move(row) if shrink != 0 else (0, "")
+        move = asking.move(row) if shrink != 0 else (0, "", 0)
         result.append(
             Lever(
                 row.id,
@@ -143,7 +147,7 @@ class _Asking:
         self._problem = work_problem(self._relation, reserved, plan.buffers, plan.rule)
         self._parts = self._take_apart()
         self._heights: dict[tuple[tuple[int, ...], tuple[int, ...]], int] = {}
-        self._moves: dict[tuple[str, _Lanes], tuple[int | None, str]] = {}
+        self._moves: dict[tuple[str, _Lanes], _Move] = {}
 
     def shrink(self, row: Instance) -> int | None:
         """Return what is freed if `row` needs no work memory."""
@@ -193,8 +197,8 @@ class _Asking:
         assert solution.assignment is not None
         return solution.assignment.height_bytes(problem)
 
-    def move(self, row: Instance) -> tuple[int | None, str]:
-        """Return what the best move of `row` frees, and the lane as the fleet would name it."""
+    def move(self, row: Instance) -> "_Move":
+        """Return what the best move of `row` frees, its lane, and how many instances move."""
         fleet = self._plan.fleet
         origins = _origins(fleet, row)
         key = row.model, origins
@@ -202,20 +206,21 @@ class _Asking:
             self._moves[key] = self._best_move(row, origins)
         return self._moves[key]
 
-    def _best_move(self, row: Instance, origins: "_Lanes") -> tuple[int | None, str]:
+    def _best_move(self, row: Instance, origins: "_Lanes") -> "_Move":
         plan = self._plan
-        best, best_lane = 0, ""
+        best: _Move = (0, "", 0)
         lanes = dict.fromkeys(step.lane for _, _, step in plan.fleet.channel_steps())
         others = [lane for lane in lanes if isinstance(lane, str) and lane not in origins]
         targets = others[: self._options.lanes_max]
         for lane in targets:
             if not self._take(len(plan.instances)):
-                return (best, best_lane) if best else (None, "")
+                return best if best[0] else (None, "", 0)
             fleet = _moved(plan.fleet, row, origins, lane)
             freed = plan.total_bytes - plan_variant(plan, fleet).total_bytes
-            if freed > best:
-                best, best_lane = freed, lane
-        return best, best_lane
+            if freed > (best[0] or 0):
+                gone = plan.fleet.instances().keys() - fleet.instances().keys()
+                best = freed, lane, len(gone)
+        return best
 
     def _take(self, n: int) -> bool:
         if n > self._left:
@@ -225,6 +230,8 @@ class _Asking:
 
 
 _Lanes: TypeAlias = tuple[str | LanePool, ...]
+_Move: TypeAlias = tuple[int | None, str, int]
+"""Bytes freed, or None where it was not asked; the lane, as the fleet names it; instances."""
 
 
 def _origins(fleet: FleetSpec, row: Instance) -> _Lanes:

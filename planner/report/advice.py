@@ -81,8 +81,9 @@ def _lever(capacity: Capacity) -> str:
     if not moves:
         return ""
     best = max(moves, key=lambda lever: lever.move_bytes or 0)
+    others = f" and the {best.move_count - 1} like it" if best.move_count > 1 else ""
     return (
-        f" Moving {cut(best.instance)} to lane {cut(best.move_lane)!r} frees "
+        f" Moving {cut(best.instance)}{others} to lane {cut(best.move_lane)!r} frees "
         f"{format_bytes(best.move_bytes or 0)}, at the price of time."
     )
 

@@ -126,12 +126,16 @@ def _levers(capacity: Capacity) -> list[str]:
         return []
     lines = [f"{heading:<43}{'shrunk frees':>13}{'moved frees':>13}"]
     for lever in rows[:ROWS_MAX]:
-        lane = f"  {cut(lever.move_lane, 9)}" if lever.move_lane else ""
+        many = lever.move_count > 1
+        lane = f"  {cut(lever.move_lane, 9 - many)}{'*' * many}" if lever.move_lane else ""
         lines.append(
             f"  {cut(lever.instance):<41}{_freed(lever.shrink_bytes):>13}"
             f"{_freed(lever.move_bytes):>13}{lane}"
         )
-    return lines + _rest(rows)
+    lines += _rest(rows)
+    if any(lever.move_count > 1 for lever in rows[:ROWS_MAX]):
+        lines.append("  * together with its like of the other channels: their steps have one lane")
+    return lines
 
 
 def _freed(size: int | None) -> str:

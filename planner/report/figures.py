@@ -207,6 +207,7 @@ def capacity_figures(
                 "remove_bytes": lever.remove_bytes,
                 "move_bytes": lever.move_bytes,
                 "move_lane": lever.move_lane,
+                "move_count": lever.move_count,
             }
             for lever in capacity.levers
         ],

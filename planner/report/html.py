@@ -146,7 +146,7 @@ def _rows(figures: dict[str, Any]) -> list[dict[str, Any]]:
             else 0,
             **{
                 key: levers[row["instance"]][key]
-                for key in ("in_witness", "shrink_bytes", "move_bytes", "move_lane")
+                for key in ("in_witness", "shrink_bytes", "move_bytes", "move_lane", "move_count")
             },
         }
         for row in figures["instances"]

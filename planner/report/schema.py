@@ -77,6 +77,7 @@ def report_schema() -> _Schema:
                         "remove_bytes": _or_null(_SIZE),
                         "move_bytes": _or_null(_SIZE),
                         "move_lane": _TEXT,
+                        "move_count": _SIZE,
                     }
                 ),
                 "channels_fit": {"type": "object", "additionalProperties": _or_null(_SIZE)},

@@ -108,6 +108,25 @@ def test_without_a_witness_every_instance_is_asked_about() -> None:
     assert [lever.shrink_bytes for lever in levers(plan, LeverOptions(planned_max=4))] == [None] * 5
 
 
+def test_a_step_that_moves_moves_in_all_channels() -> None:
+    """The fleet file has one lane for a step: `lane-{channel}` is a lane of each channel."""
+    models = [ModelSpec(ModelId(name), work_bytes=MiB, weight_bytes=0) for name in ("see", "hear")]
+    see = PipelineSpec("eyes", (StepSpec("see", models[0].id, "eye-{channel}"),), channels=3)
+    hear = PipelineSpec("ears", (StepSpec("hear", models[1].id, "ear"),))
+    fleet = FleetSpec("fleet", tuple(models), (see, hear))
+    capacity = capacity_of(plan_fleet(fleet, {m.id: ModelSize(MiB, 0) for m in models}))
+    own = DEFAULT_RULE.reserved_bytes(MiB)
+    found = {str(lever.instance): lever for lever in capacity.levers}
+    seen = found["see@eye-1"]
+    assert (seen.move_bytes, seen.move_lane, seen.move_count) == (3 * own, "ear", 3)
+    heard = found["hear@ear"]
+    assert (heard.move_bytes, heard.move_lane, heard.move_count) == (own, "eye-{channel}", 1)
+    text = capacity_text(capacity)
+    assert "and the 2 like it to lane 'ear' frees" in text
+    assert "ear*" in text
+    assert "* together with its like" in text
+
+
 def test_an_instance_is_planned_again_with_its_own_part_alone() -> None:
     """Fifty lanes of two instances: each question costs the two, and equal ones are one."""
     models = [
