@@ -174,8 +174,9 @@ class _Feeder:
         channel.frames.append(opened)
         for step, cases in self._references.of(job):
             # Instances that may serve one step have one model, hence the same inputs.
-            inputs = next(iter(cases.values())).inputs
-            opened.submitted.append((opened.frame.submit(step, inputs), cases))
+            case = next(iter(cases.values()))
+            submission = opened.frame.submit(step, case.inputs, gear=case.gear or None)
+            opened.submitted.append((submission, cases))
         opened.pending = len(opened.submitted)
         for submission, _ in opened.submitted:
             submission.add_done_callback(lambda _: self._over.put((channel, opened)))
@@ -269,11 +270,11 @@ def _unguarded(
     mismatches = 0
     for _, instances, number in job.steps():
         instance = instances[(job.number + job.channel) % len(instances)]
-        case = references.cases[instance][number]
+        case = references.case(instance, number)
         item = fleet.runner.loaded.instances[instance]
         try:
             with handles[instance]:
-                outputs = execute_once(device, item, list(case.inputs.values()), stream)
+                outputs = execute_once(device, item, list(case.inputs.values()), stream, case.gear)
         except DeviceError:
             outputs = ()
         mismatches += outputs != case.outputs

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from arena.device.base import Argument, Device, DeviceRange, ModelDescription, Placed
+from arena.gears import GearChoice, chosen_gear
 from arena.loader import LoadedFleet
 from arena.tensors import as_arguments
 from planner.errors import PlanError, UsageError
@@ -190,7 +191,12 @@ class FrameTensors:
         self._written: set[str] = set()
 
     def request(
-        self, step: str, inputs: object, wanted: Sequence[str] | None, where: str
+        self,
+        step: str,
+        inputs: object,
+        wanted: Sequence[str] | None,
+        gear: GearChoice,
+        where: str,
     ) -> "Request":
         """Return an execution of `step` to come, with what the caller gives and wants.
 
@@ -202,6 +208,8 @@ class FrameTensors:
             model's only one.
         wanted : sequence of str or None
             Outputs to return; None: all.
+        gear : int, sequence of int, or None
+            None: the model has none.
         where : str
             Who executes, for messages.
 
@@ -209,9 +217,10 @@ class FrameTensors:
         ------
         UsageError
             An input is wrong, or missing, or fed by a step that was not called in this frame; an
-            output is unknown. Caused by the caller.
+            output or a gear is unknown. Caused by the caller.
         """
         tensors = self._channel[step]
+        choice = chosen_gear(tensors.description, gear, where)
         outputs = [spec.name for spec in tensors.description.outputs]
         for name in wanted or ():
             if name not in outputs:
@@ -224,9 +233,9 @@ class FrameTensors:
             handed |= {name: self.fed(*source) for name, source in tensors.reads.items()}
             handed = {name: place for name, place in handed.items() if name not in given}
             given = {**given, **handed}
-        arguments = as_arguments(given, tensors.description, where)
+        arguments = as_arguments(given, tensors.description.at(choice), where)
         self._called.add(step)
-        return Request(self, step, tensors, arguments, frozenset(handed), wanted, where)
+        return Request(self, step, tensors, arguments, frozenset(handed), wanted, choice, where)
 
     def _given(self, tensors: _Tensors, inputs: object, where: str) -> Mapping[str, object]:
         """Return the inputs that the caller gives, by name; refuse to go on without the others."""
@@ -266,6 +275,10 @@ class FrameTensors:
             self._device.fill(half, 0)
         return half
 
+    def gear(self, step: str, gear: GearChoice, where: str) -> tuple[int, ...]:
+        """Return the gear that a caller means for a step; see `chosen_gear`."""
+        return chosen_gear(self._channel[step].description, gear, where)
+
     def places(self, step: str) -> Places:
         """Return the planned memory of a step for an application that executes it itself."""
         tensors = self._channel[step]
@@ -303,6 +316,8 @@ class Request:
         Inputs that the caller left to be handed on.
     wanted : sequence of str or None
         Outputs that the caller wants; None: all.
+    gear : tuple of int
+        As `Device.launch` takes it.
     where : str
         Who executes, for messages.
     """
@@ -313,7 +328,13 @@ class Request:
     inputs: list[Argument]
     handed: frozenset[str]
     wanted: Sequence[str] | None
+    gear: tuple[int, ...]
     where: str
+
+    @property
+    def description(self) -> ModelDescription:
+        """Inputs and outputs as this execution has them, at its gear."""
+        return self.tensors.description.at(self.gear)
 
     def arguments(self) -> tuple[list[Argument], list[Argument | None]]:
         """Return inputs and outputs for the device, now that the execution may begin.

@@ -51,7 +51,8 @@ def _stage(
                     wanted = next(iter(cases.values()))  # the same on all lanes of a pool
                     kept = fleet.runner.handover.kept(name, frame.number, over)
                     poison_around(fleet.device, work, kept, _POISON[index % len(_POISON)])
-                    arrays = frame.run(step, wanted.inputs).values()
+                    gear = wanted.gear or None
+                    arrays = frame.run(step, wanted.inputs, gear=gear).values()
                     outputs = tuple(memoryview(array).tobytes() for array in arrays)
                     what = f"{name}.{step} in frame {case.number}, all else poisoned before"
                     note(wanted.is_met_by(outputs), what)

@@ -23,6 +23,7 @@ from typing import Final, TypeAlias
 from arena.device import open_device
 from arena.device.base import Device, Launch, StreamId
 from arena.errors import DeviceError
+from arena.gears import largest_gear
 from arena.loader import LoadedFleet, LoadedInstance, load_plan
 from arena.references import Outputs, execute_once
 from arena.session import OpenedPlan
@@ -81,7 +82,7 @@ def changes_outputs(plan: Plan, base: Path, device: str, inputs: Inputs) -> bool
     device : str
         Name of the device that the child opens.
     inputs : mapping of ModelId to sequence of bytes
-        One input of every used model, in the order of its visible tensors.
+        One input of every used model, in the order of its visible tensors; at its largest gear.
 
     Returns
     -------
@@ -150,7 +151,11 @@ def execute_pairs(
                 stack.callback(device.destroy_stream, stream)
             alone = {
                 item.instance.id: execute_once(
-                    device, item, inputs[item.instance.model], streams[0]
+                    device,
+                    item,
+                    inputs[item.instance.model],
+                    streams[0],
+                    largest_gear(item.description),
                 )
                 for item in loaded.instances.values()
             }
@@ -183,7 +188,8 @@ def _is_visible(
             for item, stream in zip(pair, streams, strict=True):
                 wanted = [None] * len(item.description.outputs)
                 data = inputs[item.instance.model]
-                launches.append(device.launch(item.handle, data, wanted, stream))
+                gear = largest_gear(item.description)
+                launches.append(device.launch(item.handle, data, wanted, stream, gear=gear))
             found = [
                 tuple(bytes(data) for data in device.finish(launch) if data is not None)
                 for launch in launches

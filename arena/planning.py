@@ -235,9 +235,11 @@ def measure_files(
         model = ModelSpec(name, file=file)
         single = FleetSpec(name, (model,), (PipelineSpec("p", (StepSpec("s", name, "l"),)),))
         item = measure_models(single, base, progress=progress)[name]
-        if item.size.gears:
+        if item.size.gears and not item.size.gear_choices:
             warnings.append(f"{path}: left out: wants a choice of {item.size.gears}")
             continue
+        if item.size.gears:
+            warnings.append(f"{path}: planned at its largest gear of {item.size.gears}")
         if item.note:
             warnings.append(f"{path}: {item.note}")
         models.append(model)

@@ -11,9 +11,11 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
+from math import lcm
 from typing import Final, TypeAlias
 
 from arena.device.base import Argument, Device, StreamId
+from arena.gears import gear_choices
 from arena.loader import LoadedInstance
 from arena.session import Fleet
 from arena.tensors import ELEMENT_TYPES
@@ -44,6 +46,8 @@ class Case:
     ----------
     inputs : mapping of str to bytes
         What the caller passes; inputs that are handed on are left out.
+    gear : tuple of int
+        As `Device.launch` takes it.
     outputs : tuple of bytes
         In the model's order; their digests where `is_digest`.
     is_digest : bool
@@ -53,6 +57,7 @@ class Case:
     inputs: Mapping[str, bytes]
     outputs: Outputs
     is_digest: bool = False
+    gear: tuple[int, ...] = ()
 
     def is_met_by(self, outputs: Outputs) -> bool:
         """Return whether an execution gave what it must."""
@@ -77,12 +82,12 @@ class FrameCase:
     number: int
 
     def steps(self) -> Iterator[tuple[StepSpec, Sequence[InstanceId], int]]:
-        """Yield (step, instances that may serve it, seed) in topological order."""
+        """Yield (step, instances that may serve it, number of its case) in topological order."""
         order = TopologicalSorter({step.id: step.after for step in self.pipeline.steps})
         for index, step_id in enumerate(order.static_order()):
             step = self.pipeline.step(step_id)
             instances = [instance_id(step.model, lane) for lane in step.lanes_of(self.channel)]
-            yield step, instances, (self.number + self.channel + index) % INPUTS_EACH
+            yield step, instances, self.number + self.channel + index
 
 
 class References:
@@ -115,22 +120,34 @@ class References:
         if frame.pipeline.hands_on:
             return self._chains[self._key(frame)]
         return [
-            (step.id, {instance: self.cases[instance][seed] for instance in instances})
-            for step, instances, seed in frame.steps()
+            (step.id, {instance: self.case(instance, number) for instance in instances})
+            for step, instances, number in frame.steps()
         ]
+
+    def case(self, instance: InstanceId, number: int) -> Case:
+        """Return a case of an instance alone; beyond the last they come again."""
+        cases = self.cases[instance]
+        return cases[number % len(cases)]
 
     def _key(self, frame: FrameCase) -> tuple[str, int, int]:
         has_state = any(step.state for step in frame.pipeline.steps)
-        number = frame.number if has_state else frame.number % INPUTS_EACH
+        number = frame.number if has_state else frame.number % self._period(frame.pipeline)
         return frame.pipeline.id, frame.channel, number
 
+    def _period(self, pipeline: PipelineSpec) -> int:
+        """Return after how many frames all steps have had each of their inputs in each gear."""
+        items = self._fleet.runner.loaded.instances.values()
+        used = {step.model for step in pipeline.steps}
+        gears = (len(gear_choices(i.description)) for i in items if i.instance.model in used)
+        return INPUTS_EACH * lcm(*gears)
+
     def _cases_of(self, item: LoadedInstance) -> list[Case]:
-        """Execute one instance alone, once for each of its inputs."""
-        cases = []
-        for seed in range(INPUTS_EACH):
-            inputs = seeded_inputs(item.description.visible_inputs, seed)
-            cases.append(Case(inputs, self._execute(item, inputs)))
-        return cases
+        """Execute one instance alone, once for each of its inputs in each gear."""
+        return [
+            Case(inputs, self._execute(item, inputs, gear), gear=gear)
+            for number in range(INPUTS_EACH * len(gear_choices(item.description)))
+            for inputs, gear in (_given(item, number),)
+        ]
 
     def _add_chains(self, pipeline: PipelineSpec, channel: int, frames: int) -> None:
         states: dict[tuple[str, str], bytes] = {}
@@ -144,28 +161,38 @@ class References:
         chain: Chain = []
         outputs: dict[tuple[str, str], bytes] = {}
         is_digest = any(step.state for step in frame.pipeline.steps)
-        for step, instances, seed in frame.steps():
+        for step, instances, number in frame.steps():
             item = self._fleet.runner.loaded.instances[instances[0]]
-            inputs = seeded_inputs(item.description.visible_inputs, seed)
+            inputs, gear = _given(item, number)
             handed = {feed.input: outputs[feed.step, feed.output] for feed in step.feeds}
             for name, _ in step.state:
                 handed[name] = states.get((step.id, name), bytes(len(inputs[name])))
-            found = self._execute(item, {**inputs, **handed})
+            found = self._execute(item, {**inputs, **handed}, gear)
             names = [spec.name for spec in item.description.outputs]
             outputs |= {(step.id, name): data for name, data in zip(names, found, strict=True)}
             for name, output in step.state:
                 states[step.id, name] = outputs[step.id, output]
             given = {name: data for name, data in inputs.items() if name not in handed}
-            case = Case(given, _digests(found) if is_digest else found, is_digest)
+            case = Case(given, _digests(found) if is_digest else found, is_digest, gear)
             chain.append((step.id, dict.fromkeys(instances, case)))
         return chain
 
-    def _execute(self, item: LoadedInstance, inputs: Mapping[str, bytes]) -> Outputs:
+    def _execute(
+        self, item: LoadedInstance, inputs: Mapping[str, bytes], gear: tuple[int, ...]
+    ) -> Outputs:
         runner = self._fleet.runner
         stream = runner.streams[item.instance.lane]
-        outputs = execute_once(runner.device, item, list(inputs.values()), stream)
+        outputs = execute_once(runner.device, item, list(inputs.values()), stream, gear)
         runner.note_run(item.instance.id)
         return outputs
+
+
+def _given(item: LoadedInstance, number: int) -> tuple[dict[str, bytes], tuple[int, ...]]:
+    """Return inputs and gear of an instance's case: gears take turns, then come other inputs."""
+    gears = gear_choices(item.description)
+    gear = gears[number % len(gears)]
+    seed = number // len(gears) % INPUTS_EACH
+    return seeded_inputs(item.description.at(gear).visible_inputs, seed), gear
 
 
 def seeded_inputs(tensors: Sequence[TensorSpec], seed: int) -> dict[str, bytes]:
@@ -188,9 +215,13 @@ def seeded_inputs(tensors: Sequence[TensorSpec], seed: int) -> dict[str, bytes]:
 
 
 def execute_once(
-    device: Device, item: LoadedInstance, arguments: Sequence[Argument], stream: StreamId
+    device: Device,
+    item: LoadedInstance,
+    arguments: Sequence[Argument],
+    stream: StreamId,
+    gear: tuple[int, ...] = (),
 ) -> Outputs:
     """Execute one instance and return the bytes of its outputs."""
     wanted = [None] * len(item.description.outputs)
-    launch = device.launch(item.handle, arguments, wanted, stream)
+    launch = device.launch(item.handle, arguments, wanted, stream, gear=gear)
     return tuple(bytes(data) for data in device.finish(launch) if data is not None)

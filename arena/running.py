@@ -21,6 +21,7 @@ from typing import Any, Self
 from arena.device.adaptors import RaceCheck, Stamp
 from arena.device.base import Device, DeviceRange, EventId, Launch, ModelHandle, StreamId
 from arena.errors import DeviceError, GuardError
+from arena.gears import GearChoice
 from arena.guard import Call, Guard, Watched, Watcher
 from arena.guard import Frame as GuardFrame
 from arena.handover import FrameTensors, Handover, Request
@@ -51,6 +52,10 @@ class Slot:
     inputs, outputs : mapping of str to DeviceRange
         Planned memory of tensors that are handed on: fed inputs that were written in this frame and
         states to read, outputs to write. Empty where the plan hands nothing on.
+    gear : tuple of int
+        What the application sets on its dataset before it executes; empty without gears.
+    hidden : tuple of str
+        Inputs whose memory the application brings and does not fill.
     """
 
     instance: InstanceId
@@ -60,6 +65,8 @@ class Slot:
     weights: DeviceRange | None
     inputs: Mapping[str, DeviceRange] = field(default_factory=dict)
     outputs: Mapping[str, DeviceRange] = field(default_factory=dict)
+    gear: tuple[int, ...] = ()
+    hidden: tuple[str, ...] = ()
 
 
 class Submission(Future[dict[str, HostArray]]):
@@ -229,10 +236,11 @@ class Runner:
             self.wait_on_host(call)
             item = self.loaded.instances[call.instance]
             inputs, outputs = request.arguments()
-            launch = self.device.launch(item.handle, inputs, outputs, self.streams[call.lane])
+            stream = self.streams[call.lane]
+            launch = self.device.launch(item.handle, inputs, outputs, stream, gear=request.gear)
             data = self.device.finish(launch)
             self.note_run(call.instance)
-            named = name_outputs(request.wanted_of(data), item.description)
+            named = name_outputs(request.wanted_of(data), request.description)
             request.launched()
             request.over()
         except BaseException as error:
@@ -378,7 +386,8 @@ class Runner:
                 last.ended.wait()
             self._wait_on_device(call, launched.stream, waits)
             inputs, outputs = job.request.arguments()
-            launch = self.device.launch(item.handle, inputs, outputs, launched.stream)
+            gear = job.request.gear
+            launch = self.device.launch(item.handle, inputs, outputs, launched.stream, gear=gear)
             launched.event = self.device.record_event(launched.stream)
         except BaseException as error:
             # Also where nothing was launched: the stream still waits for the events in `waits`.
@@ -416,7 +425,7 @@ class Runner:
             try:
                 data = self.device.finish(entry.launch)
                 self.note_run(entry.item.instance.id)
-                outputs = name_outputs(entry.request.wanted_of(data), entry.item.description)
+                outputs = name_outputs(entry.request.wanted_of(data), entry.request.description)
                 entry.request.over()
             except BaseException as error:
                 if isinstance(error, DeviceError) and error.unsettled:
@@ -506,6 +515,7 @@ class Frame:
         step: str,
         inputs: object = None,
         *,
+        gear: GearChoice = None,
         outputs: Sequence[str] | None = None,
         timeout_s: float | None = None,
     ) -> dict[str, HostArray]:
@@ -517,6 +527,9 @@ class Frame:
         inputs : mapping of str to array, one array, or None
             Anything with the buffer protocol, or a `DeviceRange`; None: the model has no inputs.
             What the plan hands on (feeds, states) may be left out, and is replaced where given.
+        gear : int, sequence of int, or None
+            Of a model with gears, which one: inputs have its shapes. It is set and the model
+            executed under one grant.
         outputs : sequence of str or None
             Which to return; None: all. Handed-on outputs that are left out stay on the device.
         timeout_s : float or None
@@ -527,31 +540,41 @@ class Frame:
         GuardTimeoutError
             The call was not granted in time; it is withdrawn.
         GuardError, UsageError
-            A closed or unknown step, a wrong input. Caused by the caller.
+            A closed or unknown step, a wrong input, no such gear. Caused by the caller.
         DeviceError
             The execution failed; the frame ends as failed.
         """
-        request = self._checked(step, inputs, outputs)
+        request = self._checked(step, inputs, outputs, gear)
         call = self._frame.enter(step, self._timeout_s if timeout_s is None else timeout_s)
         return self._runner.execute(call, request)
 
     def submit(
-        self, step: str, inputs: object = None, *, outputs: Sequence[str] | None = None
+        self,
+        step: str,
+        inputs: object = None,
+        *,
+        gear: GearChoice = None,
+        outputs: Sequence[str] | None = None,
     ) -> Submission:
         """Hand an execution in and return its future; inputs must not change until it is done."""
-        request = self._checked(step, inputs, outputs)
+        request = self._checked(step, inputs, outputs, gear)
         submission = self._runner.submit(self._frame, step, request)
         self._submissions.append(submission)
         return submission
 
     @contextmanager
-    def slot(self, step: str, *, timeout_s: float | None = None) -> Iterator[Slot]:
+    def slot(
+        self, step: str, *, gear: GearChoice = None, timeout_s: float | None = None
+    ) -> Iterator[Slot]:
         """Hold the guard for a step while the application executes it itself.
 
-        Leaving the block synchronises the lane's stream, then frees the locks.
+        Leaving the block synchronises the lane's stream, then frees the locks. Of a model with
+        gears, the application sets `Slot.gear` on its own dataset inside the block, before it
+        executes, and brings memory for the inputs that `Slot.hidden` names: nobody else executes
+        the model meanwhile.
         """
         runner = self._runner
-        runner.refuse_when_broken()
+        choice = self._tensors.gear(self._known(step), gear, f"{step!r} of {self}")
         call = self._frame.enter(step, self._timeout_s if timeout_s is None else timeout_s)
         item = runner.loaded.instances[call.instance]
         stream = runner.streams[call.lane]
@@ -561,7 +584,15 @@ class Frame:
             work, weights = arena.work_of(item.instance), arena.weights_of(item.instance)
             places = self._tensors.places(step)
             yield Slot(
-                call.instance, item.handle, stream, work, weights, places.inputs, places.outputs
+                call.instance,
+                item.handle,
+                stream,
+                work,
+                weights,
+                places.inputs,
+                places.outputs,
+                choice,
+                item.description.hidden,
             )
             runner.device.synchronize(stream)
             self._tensors.note(step, is_written=True)
@@ -571,12 +602,19 @@ class Frame:
             raise
         call.done(token=runner.over(call))
 
-    def _checked(self, step: str, inputs: object, outputs: Sequence[str] | None) -> Request:
+    def _checked(
+        self, step: str, inputs: object, outputs: Sequence[str] | None, gear: GearChoice
+    ) -> Request:
+        where = f"{step!r} of {self}"
+        return self._tensors.request(self._known(step), inputs, outputs, gear, where)
+
+    def _known(self, step: str) -> str:
+        """Return a step's id, if the fleet still runs and the channel has it."""
         self._runner.refuse_when_broken()
         if step not in self._frame.rules.index:
             known = ", ".join(repr(name) for name in self._frame.rules.index)
             raise GuardError(f"unknown step {step!r} of {self._frame.channel}, expected {known}")
-        return self._tensors.request(step, inputs, outputs, f"{step!r} of {self}")
+        return step
 
 
 def _failure(submission: Submission, timeout_s: float | None) -> BaseException | None:

@@ -24,6 +24,7 @@ from arena.device.base import Device, LoadOptions, StreamId
 from arena.errors import DeviceError
 from arena.files import DEMO_PREFIX, read_bytes, rebase_path, write_atomically
 from arena.formats import read_model_facts
+from arena.gears import GearChoice
 from arena.guard import Guard
 from arena.loader import load_plan
 from arena.measuring import Meter
@@ -178,7 +179,12 @@ class Fleet:
         return self.runner.open_frame(self._channel(channel), timeout_s)
 
     def run(
-        self, address: str, inputs: object = None, *, timeout_s: float | None = 60.0
+        self,
+        address: str,
+        inputs: object = None,
+        *,
+        gear: GearChoice = None,
+        timeout_s: float | None = 60.0,
     ) -> dict[str, HostArray]:
         """Run one step in a frame of its own: ``fleet.run("camera[0].detect", x)``."""
         channel, dot, step = address.partition("].")
@@ -189,7 +195,7 @@ class Fleet:
         if not step:
             raise UsageError(f"found {address!r}, expected channel and step: 'camera[0].detect'")
         with self.frame(channel, timeout_s=timeout_s) as frame:
-            return frame.run(step, inputs)
+            return frame.run(step, inputs, gear=gear)
 
     def reset_states(self, channel: str) -> None:
         """Let the next frame of `channel` start from zeros, as the first did; between its frames.

@@ -85,19 +85,21 @@ def locate_model(model: ModelSpec, base: Path) -> Path:
     if model.file.startswith(DEMO_PREFIX):
         from arena.device.cpu.compile import compiled_demo
 
-        return compiled_demo(model.file.removeprefix(DEMO_PREFIX), dict(model.inputs))
+        name = model.file.removeprefix(DEMO_PREFIX)
+        return compiled_demo(name, dict(model.inputs), model.gear_shapes())
     path = base / model.file
     if not path.is_file():
         raise SpecError(f"there is no file {path}", place)
     if path.suffix.lower() == ONNX_SUFFIX:
         from arena.device.cpu.compile import compiled_path
 
-        return compiled_path(path, dict(model.inputs))
-    if model.inputs:
-        raise SpecError(
-            f"{path.name} is compiled: its shapes are fixed in it; leave `inputs` out",
-            f"models.{model.id}.inputs",
-        )
+        return compiled_path(path, dict(model.inputs), model.gear_shapes())
+    for key, given in (("inputs", model.inputs), ("gears", model.gears)):
+        if given:
+            raise SpecError(
+                f"{path.name} is compiled: its shapes are fixed in it; leave `{key}` out",
+                f"models.{model.id}.{key}",
+            )
     return path
 
 

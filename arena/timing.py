@@ -20,6 +20,7 @@ from typing import Final, TypeAlias
 
 from arena.device.base import StreamId
 from arena.errors import DeviceError
+from arena.gears import largest_gear
 from arena.loader import LoadedInstance
 from arena.planning import plan_spec
 from arena.references import execute_once, seeded_inputs
@@ -119,8 +120,8 @@ _Lane: TypeAlias = tuple[StreamId, list[tuple[LoadedInstance, list[bytes]]]]
 def _lanes_of(fleet: Fleet) -> list[_Lane]:
     lanes: dict[str, list[tuple[LoadedInstance, list[bytes]]]] = {}
     for item in fleet.runner.loaded.instances.values():
-        visible = [t for t in item.description.inputs if t.name not in item.description.hidden]
-        inputs = list(seeded_inputs(visible, 0).values())
+        now = item.description.at(largest_gear(item.description))
+        inputs = list(seeded_inputs(now.visible_inputs, 0).values())
         lanes.setdefault(item.instance.lane, []).append((item, inputs))
     return [(fleet.runner.streams[lane], items) for lane, items in lanes.items()]
 
@@ -129,7 +130,7 @@ def _run_round(fleet: Fleet, lane: _Lane, durations: _Durations) -> None:
     stream, items = lane
     for item, inputs in items:
         started = time.perf_counter_ns()
-        execute_once(fleet.device, item, inputs, stream)
+        execute_once(fleet.device, item, inputs, stream, largest_gear(item.description))
         taken = time.perf_counter_ns() - started
         durations.setdefault(item.instance.model, []).append(taken)
 

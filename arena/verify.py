@@ -19,7 +19,8 @@ from itertools import combinations
 from pathlib import Path
 from typing import Final
 
-from arena.device.base import Device, DeviceRange
+from arena.device.base import Device, DeviceRange, ModelDescription
+from arena.gears import gear_choices, largest_gear
 from arena.kept import Note, kept_stages
 from arena.loader import LoadedInstance
 from arena.negative_control import control_detected
@@ -86,8 +87,19 @@ class Verdict:
 class _Case:
     """One input of one instance, in the order of its visible tensors, and what it gives alone."""
 
-    inputs: Sequence[bytes]
+    given: "_Given"
     outputs: Outputs
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """What an execution is given: inputs in the order of the visible tensors, and its gear."""
+
+    inputs: Sequence[bytes]
+    gear: tuple[int, ...] = ()
+
+    def __str__(self) -> str:
+        return f" in gear {'x'.join(map(str, self.gear))}" if self.gear else ""
 
 
 def verify(
@@ -129,7 +141,7 @@ def verify(
             progress(done, len(stages) + 1)
             stage(cases, verdict)
     verdict.control_detected = control_detected(
-        opened, name, {model: sets[0] for model, sets in values.items()}
+        opened, name, {model: sets[0].inputs for model, sets in values.items()}
     )
     progress(len(stages) + 1, len(stages) + 1)
     return verdict
@@ -140,13 +152,14 @@ _Stage = Callable[[_Cases, Verdict], None]
 
 
 def _alone(
-    fleet: Fleet, item: LoadedInstance, values: Mapping[ModelId, Sequence[Sequence[bytes]]]
+    fleet: Fleet, item: LoadedInstance, values: Mapping[ModelId, Sequence[_Given]]
 ) -> list[_Case]:
     return [_Case(own, _run(fleet, item, own)) for own in values[item.instance.model]]
 
 
-def _run(fleet: Fleet, item: LoadedInstance, inputs: Sequence[bytes]) -> Outputs:
-    return execute_once(fleet.device, item, inputs, fleet.runner.streams[item.instance.lane])
+def _run(fleet: Fleet, item: LoadedInstance, given: _Given) -> Outputs:
+    stream = fleet.runner.streams[item.instance.lane]
+    return execute_once(fleet.device, item, given.inputs, stream, given.gear)
 
 
 # ---- what is done to the memory
@@ -169,8 +182,11 @@ def _poisoned(fleet: Fleet, item: LoadedInstance, work: DeviceRange) -> _Stage:
         for number, case in enumerate(cases[item.instance.id]):
             for name, poison in patterns:
                 poison()
-                what = f"{item.instance.id} on input {number}, its work memory filled with {name}"
-                verdict.note(_run(fleet, item, case.inputs), case.outputs, what)
+                what = (
+                    f"{item.instance.id} on input {number}{case.given}, its work memory filled "
+                    f"with {name}"
+                )
+                verdict.note(_run(fleet, item, case.given), case.outputs, what)
 
     return stage
 
@@ -206,9 +222,9 @@ def _overlap(fleet: Fleet, first: LoadedInstance, second: LoadedInstance) -> boo
 def _after(fleet: Fleet, sharer: LoadedInstance, item: LoadedInstance) -> _Stage:
     def stage(cases: _Cases, verdict: Verdict) -> None:
         for number, case in enumerate(cases[item.instance.id]):
-            _run(fleet, sharer, cases[sharer.instance.id][0].inputs)
-            what = f"{item.instance.id} on input {number}, after {sharer.instance.id}"
-            verdict.note(_run(fleet, item, case.inputs), case.outputs, what)
+            _run(fleet, sharer, cases[sharer.instance.id][0].given)
+            what = f"{item.instance.id} on input {number}{case.given}, after {sharer.instance.id}"
+            verdict.note(_run(fleet, item, case.given), case.outputs, what)
 
     return stage
 
@@ -223,9 +239,10 @@ def _beside(fleet: Fleet, first: LoadedInstance, second: LoadedInstance) -> _Sta
             launches = [
                 fleet.device.launch(
                     item.handle,
-                    case.inputs,
+                    case.given.inputs,
                     [None] * len(item.description.outputs),
                     fleet.runner.streams[item.instance.lane],
+                    gear=case.given.gear,
                 )
                 for item, case in zip(pair, chosen, strict=True)
             ]
@@ -261,59 +278,72 @@ def npy_name(model: str, tensor: str) -> str:
     return f"{model}.{tensor}.npy".replace("/", "_")
 
 
-def _inputs_of(
-    items: Sequence[LoadedInstance], folder: Path | None
-) -> dict[ModelId, list[list[bytes]]]:
-    """Return model -> its inputs, each in the order of the visible tensors."""
-    tensors = {item.instance.model: item.description.visible_inputs for item in items}
-    found = {} if folder is None else _read_folder(folder, tensors)
+def _inputs_of(items: Sequence[LoadedInstance], folder: Path | None) -> dict[ModelId, list[_Given]]:
+    """Return model -> what its executions are given, the largest gear first."""
+    descriptions = {item.instance.model: item.description for item in items}
+    found = {} if folder is None else _read_folder(folder, descriptions)
     inputs = {}
-    for model, specs in tensors.items():
+    for model, description in descriptions.items():
         own = found.get(model, {})
-        seeds = range(1 if own else SEEDS)
+        largest = largest_gear(description)
+        gears = sorted(gear_choices(description), key=lambda gear: gear != largest)
         inputs[model] = [
-            [own.get(name, value) for name, value in seeded_inputs(specs, seed).items()]
-            for seed in seeds
+            _Given(
+                [
+                    own.get((name, len(value)), value)
+                    for name, value in seeded_inputs(
+                        description.at(gear).visible_inputs, seed
+                    ).items()
+                ],
+                gear,
+            )
+            for gear in gears
+            for seed in range(1 if own else SEEDS)
         ]
     return inputs
 
 
 def _read_folder(
-    folder: Path, tensors: Mapping[ModelId, Sequence[TensorSpec]]
-) -> dict[ModelId, dict[str, bytes]]:
-    known = {
-        npy_name(model, spec.name): (model, spec)
-        for model, specs in tensors.items()
-        for spec in specs
-    }
+    folder: Path, descriptions: Mapping[ModelId, ModelDescription]
+) -> dict[ModelId, dict[tuple[str, int], bytes]]:
+    """Return model -> (input, its bytes) -> what a file has for it."""
+    known: dict[str, tuple[ModelId, list[TensorSpec]]] = {}
+    for model, description in descriptions.items():
+        for gear in gear_choices(description):
+            for spec in description.at(gear).visible_inputs:
+                known.setdefault(npy_name(model, spec.name), (model, []))[1].append(spec)
     files = sorted(folder.glob("*.npy"))
     if not files:
         raise UsageError(f"{folder}: found no .npy file, expected {', '.join(known)}")
-    found: dict[ModelId, dict[str, bytes]] = {}
+    found: dict[ModelId, dict[tuple[str, int], bytes]] = {}
     for path in files:
         if path.name not in known:
             raise UsageError(f"{path}: belongs to no input, expected {', '.join(known)}")
-        model, spec = known[path.name]
-        found.setdefault(model, {})[spec.name] = _read_array(path, spec)
+        model, specs = known[path.name]
+        data = _read_array(path, specs)
+        found.setdefault(model, {})[specs[0].name, len(data)] = data
     return found
 
 
-def _read_array(path: Path, spec: TensorSpec) -> bytes:
+def _read_array(path: Path, specs: Sequence[TensorSpec]) -> bytes:
+    """Return the bytes of a file that fits one of these: the same input in each gear."""
     import numpy as np
 
     try:
         array = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise UsageError(f"{path}: cannot be read as an array: {error}") from None
-    fixed = bool(spec.shape) and min(spec.shape) >= 0
-    if (
-        array.nbytes != spec.size_bytes
-        or (spec.dtype != "bytes" and array.dtype != np.dtype(spec.dtype))
-        or (fixed and array.shape != spec.shape)
-    ):
-        raise UsageError(
-            f"{path}: found {array.dtype} {list(array.shape)}, expected {spec.dtype} "
-            f"{list(spec.shape)} of {spec.size_bytes} bytes"
+
+    def fits(spec: TensorSpec) -> bool:
+        fixed = bool(spec.shape) and min(spec.shape) >= 0
+        same_type = spec.dtype == "bytes" or array.dtype == np.dtype(spec.dtype)
+        same_shape = not fixed or array.shape == spec.shape
+        return bool(array.nbytes == spec.size_bytes and same_type and same_shape)
+
+    if not any(map(fits, specs)):
+        wanted = " or ".join(
+            f"{spec.dtype} {list(spec.shape)} of {spec.size_bytes} bytes" for spec in specs
         )
+        raise UsageError(f"{path}: found {array.dtype} {list(array.shape)}, expected {wanted}")
     data: bytes = np.ascontiguousarray(array).tobytes()
     return data

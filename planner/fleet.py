@@ -76,6 +76,12 @@ def _check_template(name: str, path: str) -> None:
         raise SpecError(f"name {name!r}: the only placeholder is {CHANNEL_PLACEHOLDER}", path)
 
 
+def _check_shape(shape: Sequence[int], path: str) -> None:
+    for index, axis in enumerate(shape):
+        if not 1 <= axis <= BYTES_MAX:
+            raise SpecError(f"found {shown(axis)}, expected an axis >= 1", f"{path}[{index}]")
+
+
 def _check_pool(pool: LanePool, path: str) -> None:
     _check_name(pool.name, f"{path}.pool", forbidden="@{}")
     if not 1 <= pool.size <= COUNT_MAX:
@@ -127,6 +133,9 @@ class ModelSpec:
         Shapes of inputs that the file leaves open; every axis >= 1.
     input_bytes, output_bytes : tuple of (name, bytes)
         Inputs and outputs of a declared model, each >= 1 byte; empty where it does not tell.
+    gears : tuple of (name, shapes)
+        Inputs whose shape is chosen before each execution: one shape for each gear, as many for
+        every input. Of files that are compiled here; others have theirs inside.
     """
 
     id: ModelId
@@ -136,6 +145,7 @@ class ModelSpec:
     inputs: tuple[tuple[str, tuple[int, ...]], ...] = ()
     input_bytes: tuple[tuple[str, int], ...] = ()
     output_bytes: tuple[tuple[str, int], ...] = ()
+    gears: tuple[tuple[str, tuple[tuple[int, ...], ...]], ...] = ()
 
     def __post_init__(self) -> None:
         path = f"models.{self.id}"
@@ -160,16 +170,42 @@ class ModelSpec:
                 "a declared model has no shapes to fix, give the bytes of each input",
                 f"{path}.inputs",
             )
+        elif self.gears:
+            raise SpecError("a declared model has no gears", f"{path}.gears")
         self._check_tensors(path)
         _refuse_duplicates([name for name, _ in self.inputs], f"{path}.inputs")
         for name, shape in self.inputs:
             _check_name(name, f"{path}.inputs")
-            for index, axis in enumerate(shape):
-                if not 1 <= axis <= BYTES_MAX:
+            _check_shape(shape, f"{path}.inputs.{name}")
+        self._check_gears(f"{path}.gears")
+
+    def _check_gears(self, path: str) -> None:
+        _refuse_duplicates([name for name, _ in (*self.gears, *self.inputs)], path)
+        for name, shapes in self.gears:
+            here = f"{path}.{name}"
+            _check_name(name, path)
+            if not 2 <= len(shapes) <= COUNT_MAX or len(shapes) != len(self.gears[0][1]):
+                raise SpecError(
+                    f"found {len(shapes)} shapes, expected one for each gear: two or more, as many "
+                    "for every input",
+                    here,
+                )
+            for index, shape in enumerate(shapes):
+                _check_shape(shape, f"{here}[{index}]")
+                if len(shape) != len(shapes[0]):
                     raise SpecError(
-                        f"found {shown(axis)}, expected an axis >= 1",
-                        f"{path}.inputs.{name}[{index}]",
+                        f"found {len(shape)} axes, expected {len(shapes[0])} as in the first gear",
+                        f"{here}[{index}]",
                     )
+        gears = list(zip(*(shapes for _, shapes in self.gears), strict=True))
+        if len(set(gears)) < len(gears):
+            raise SpecError("two gears have the same shapes", path)
+
+    def gear_shapes(self) -> tuple[dict[str, tuple[int, ...]], ...]:
+        """Return input name -> shape of each gear; empty without gears."""
+        names = [name for name, _ in self.gears]
+        columns = zip(*(shapes for _, shapes in self.gears), strict=True)
+        return tuple(dict(zip(names, shapes, strict=True)) for shapes in columns)
 
     def _check_tensors(self, path: str) -> None:
         for key, tensors in (("inputs", self.input_bytes), ("outputs", self.output_bytes)):

@@ -101,6 +101,12 @@ def _tensor(
     model: ModelId, sizes: Mapping[ModelId, ModelSize], what: str, name: str, path: str
 ) -> TensorSpec:
     size = sizes[model]
+    if size.gears:
+        raise SpecError(
+            f"model {model!r} wants a choice of {size.gears} before each execution, so its tensors "
+            "have no one size: pass them through the host",
+            path,
+        )
     tensors = size.outputs if what == "output" else size.inputs
     if not tensors:
         raise SpecError(

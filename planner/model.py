@@ -153,6 +153,9 @@ class ModelSize:
     gears : str
         Not empty: the model wants a choice of batch, size or dims before each execution; says
         which.
+    gear_choices : tuple of tuple of int
+        All that can be chosen (a batch, height and width, or the axes that differ); sizes are those
+        of the largest. Empty where `gears` wants something that is not known or not supported.
     """
 
     work_bytes: int
@@ -165,6 +168,7 @@ class ModelSize:
     outputs: tuple[TensorSpec, ...] = ()
     io_bytes: int = 0
     gears: str = ""
+    gear_choices: tuple[tuple[int, ...], ...] = ()
 
     def __post_init__(self) -> None:
         for name, value in (("work_bytes", self.work_bytes), ("weight_bytes", self.weight_bytes)):

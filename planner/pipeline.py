@@ -154,10 +154,10 @@ def _used_sizes(fleet: FleetSpec, sizes: Mapping[ModelId, ModelSize]) -> dict[Mo
         if model.id not in sizes:
             raise SpecError("its size is missing; measure every used model", f"models.{model.id}")
         size = sizes[model.id]
-        if size.gears:
+        if size.gears and not size.gear_choices:
             raise SpecError(
-                f"wants a choice of {size.gears} before each execution, which cannot be planned "
-                "yet; compile it with fixed shapes",
+                f"wants a choice of {size.gears} before each execution, which cannot be planned: "
+                "compile it without, or for named gears",
                 f"models.{model.id}",
             )
         used[model.id] = size

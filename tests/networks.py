@@ -152,6 +152,20 @@ def demo_arena(name: str) -> Path:
     return compiled_demo(name)
 
 
+OPEN_BATCH = ({"x": (2, 16)}, {"x": (1, 16)}, {"x": (5, 16)})
+"""Gears of `open_batch`."""
+
+
+def open_batch() -> ModelProto:
+    """Return a network of any batch, with weights and something after them."""
+    weights = np.random.default_rng(0).uniform(-1, 1, (16, 32)).astype(np.float32)
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["m"]),
+        helper.make_node("Softmax", ["m"], ["y"]),
+    ]
+    return network(nodes, {"x": ["n", 16]}, {"y": ["n", 32]}, {"w": weights})
+
+
 def inputs_for(specs: Sequence[TensorSpec], seed: int = 0) -> list[Array]:
     """Return seeded values for every input."""
     random = np.random.default_rng(seed)

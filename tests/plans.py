@@ -133,11 +133,20 @@ def with_figures(plan: Plan) -> Plan:
 DIGESTS = [character * 64 for character in "0123"]
 
 
+_GEARS: tuple[tuple[str, tuple[tuple[int, ...], ...]], ...] = (
+    ("", ()),
+    ("", ()),
+    ("batch 1, 2, 4", ((1,), (2,), (4,))),
+    ("hw 4x8, 16x8", ((4, 8), (16, 8))),
+)
+
+
 @st.composite
 def _sizes(draw: st.DrawFn, model: ModelSpec) -> ModelSize:
     """Sizes of a model from a file: few digests, so that files and weights meet."""
     weights_digest = draw(st.sampled_from(DIGESTS))
     tensor = TensorSpec("x", "float32", (1, -1), draw(st.integers(0, 4096)))
+    gears, choices = draw(st.sampled_from(_GEARS))
     return ModelSize(
         work_bytes=draw(work_sizes()),
         # Equal content has equal length.
@@ -149,7 +158,8 @@ def _sizes(draw: st.DrawFn, model: ModelSpec) -> ModelSize:
         inputs=tuple(draw(st.lists(st.just(tensor), max_size=1))),
         outputs=tuple(draw(st.lists(st.just(tensor), max_size=1))),
         io_bytes=draw(st.integers(0, 8192)),
-        gears=draw(st.sampled_from(["", "batch 1, 2, 4"])),
+        gears=gears,
+        gear_choices=choices,
     )
 
 

@@ -11,6 +11,8 @@ import typer
 from arena.cli.arguments import JsonFlag
 from arena.cli.output import emit_json
 from planner.errors import UsageError
+from planner.fleet import ModelSpec
+from planner.model import ModelId
 
 __all__ = ["compile_onnx"]
 
@@ -28,6 +30,15 @@ def compile_onnx(
             help="Axes of an input that the file leaves open; once for each such input.",
         ),
     ] = None,
+    gears: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--gear",
+            metavar="NAME=8,3,320,320",
+            help="Axes of an input in one gear, of which each execution chooses one; once for each "
+            "gear and input, gears in one order.",
+        ),
+    ] = None,
     as_json: JsonFlag = False,
 ) -> int:
     """Compile an ONNX model for the CPU device: fix shapes, optimise, trace and place memory.
@@ -39,7 +50,9 @@ def compile_onnx(
     from planner.units import format_bytes
 
     started = time.perf_counter()
-    model = compile_model(source, output, _parse_shapes(shapes or ()))
+    model = compile_model(
+        source, output, _parse_shapes(shapes or ()), _parse_gears(source, gears or ())
+    )
     seconds = round(time.perf_counter() - started, 6)
     if as_json:
         emit_json(
@@ -52,6 +65,15 @@ def compile_onnx(
                 "outputs": [_tensor(t.name, t.dtype, t.shape) for t in model.outputs],
                 "runtime": model.compiled_for.runtime,
                 "machine": model.compiled_for.machine,
+                "gears": [
+                    {
+                        "gear": list(gear.choice),
+                        "work_bytes": gear.work_bytes,
+                        "inputs": [_tensor(t.name, t.dtype, t.shape) for t in gear.inputs],
+                        "outputs": [_tensor(t.name, t.dtype, t.shape) for t in gear.outputs],
+                    }
+                    for gear in model.gears
+                ],
                 "seconds": seconds,
             }
         )
@@ -65,6 +87,12 @@ def compile_onnx(
     for what, tensors in (("input", model.inputs), ("output", model.outputs)):
         for tensor in tensors:
             sys.stdout.write(f"  {what:<8} {tensor.name} {tensor.dtype} {list(tensor.shape)}\n")
+    for gear in model.gears:
+        shapes_now = ", ".join(f"{t.name} {list(t.shape)}" for t in gear.inputs)
+        sys.stdout.write(
+            f"  gear     {'x'.join(map(str, gear.choice))}: {shapes_now}, work "
+            f"{format_bytes(gear.work_bytes)}\n"
+        )
     return 0
 
 
@@ -73,14 +101,30 @@ def _tensor(name: str, dtype: str, shape: Sequence[int]) -> dict[str, object]:
 
 
 def _parse_shapes(texts: Sequence[str]) -> dict[str, tuple[int, ...]]:
-    """Return input name -> axes; names may hold an equals sign, axes cannot."""
+    """Return input name -> axes."""
     shapes: dict[str, tuple[int, ...]] = {}
     for text in texts:
-        name, equals, axes = text.rpartition("=")
-        words = [word.strip() for word in axes.split(",")]
-        if not (name and equals and all(word.isascii() and word.isdigit() for word in words)):
-            raise UsageError(f"--shape {text!r}: expected NAME=1,3,320,320 with axes >= 0")
+        name, axes = _parse("--shape", text)
         if name in shapes:
             raise UsageError(f"--shape {text!r}: input {name!r} was given twice")
-        shapes[name] = tuple(map(int, words))
+        shapes[name] = axes
     return shapes
+
+
+def _parse_gears(source: Path, texts: Sequence[str]) -> tuple[dict[str, tuple[int, ...]], ...]:
+    """Return input name -> axes of each gear; checked as those of a fleet file are."""
+    columns: dict[str, list[tuple[int, ...]]] = {}
+    for text in texts:
+        name, axes = _parse("--gear", text)
+        columns.setdefault(name, []).append(axes)
+    gears = tuple((name, tuple(shapes)) for name, shapes in columns.items())
+    return ModelSpec(ModelId("model"), file=source.name, gears=gears).gear_shapes()
+
+
+def _parse(option: str, text: str) -> tuple[str, tuple[int, ...]]:
+    """Return an input's name and axes; names may hold an equals sign, axes cannot."""
+    name, equals, axes = text.rpartition("=")
+    words = [word.strip() for word in axes.split(",")]
+    if not (name and equals and all(word.isascii() and word.isdigit() for word in words)):
+        raise UsageError(f"{option} {text!r}: expected NAME=1,3,320,320 with axes >= 0")
+    return name, tuple(map(int, words))

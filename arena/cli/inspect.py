@@ -46,6 +46,8 @@ def inspect(
             for name, dtype, shape, size in _tensors(item, direction):
                 axes = "x".join(map(str, shape)) or "scalar"
                 sys.stdout.write(f"  {direction[:-1]:<7}{name}: {dtype} {axes}, {size} bytes\n")
+        if item.size is not None and item.size.gears:
+            sys.stdout.write(f"  chosen before each execution: {item.size.gears}\n")
         if item.note:
             sys.stdout.write(f"  {item.note}\n")
     return 0
@@ -69,6 +71,7 @@ def _mapping(facts: "ModelFacts") -> dict[str, Any]:
         "file_sha256": facts.file_sha256,
         "dynamic": facts.dynamic,
         "soc": facts.soc,
+        "gears": [list(choice) for choice in facts.size.gear_choices] if facts.size else [],
         "note": facts.note,
         "details": dict(facts.details),
     }

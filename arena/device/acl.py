@@ -269,8 +269,8 @@ class AclDevice:
                     self._calls, place, work, weights, options, enter=enter, what=text
                 )
             try:
-                description = describe_model(self._calls, number, source.name)
-                io = InstanceIo(self._calls, self._memory, description, source.name)
+                described = describe_model(self._calls, number, source.name)
+                io = InstanceIo(self._calls, self._memory, number, *described, source.name)
                 if options.host_io:
                     io.reserve_or_destroy()
             except DeviceError:
@@ -278,7 +278,7 @@ class AclDevice:
                 raise
         parts = tuple(memory for _, memory in given if memory is not None)
         model = ModelHandle(number)
-        self._models[model] = LoadedModel(source.name, description, io, parts)
+        self._models[model] = LoadedModel(source.name, io, parts)
         return model
 
     def unload(self, model: ModelHandle) -> None:
@@ -297,7 +297,7 @@ class AclDevice:
 
     def describe(self, model: ModelHandle) -> ModelDescription:
         """Return inputs and outputs of a loaded model."""
-        return self._model(model).description
+        return self._model(model).io.description
 
     def io_bytes(self, model: ModelHandle) -> int:
         """Return the device memory that executing `model` with host arguments takes."""
@@ -317,8 +317,10 @@ class AclDevice:
         inputs: Sequence[Argument],
         outputs: Sequence[Argument | None],
         stream: StreamId,
+        *,
+        gear: tuple[int, ...] = (),
     ) -> Launch:
-        """Fill inputs and start one execution."""
+        """Fill inputs, set the gear and start one execution."""
         state = self._model(model)
         self._streams.require(stream)
         if state.launch is not None and state.launch.hung:
@@ -327,11 +329,11 @@ class AclDevice:
             )
         if state.launch is not None and not state.launch.over:
             raise UsageError(f"model {state.name!r} is executing: finish its launch first")
-        state.io.check(inputs, outputs)
+        state.io.check(inputs, outputs, gear)
         what = f"model {state.name!r}: executing"
         with self._entered():
             try:
-                state.io.start_launch(inputs, outputs)
+                state.io.start_launch(inputs, outputs, gear)
                 datasets = (state.io.input_dataset, state.io.output_dataset)
                 if state.io.needs_waiting(outputs):
                     self._streams.wait(stream)

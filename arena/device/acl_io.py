@@ -6,9 +6,11 @@ whose size is known only when the model runs get memory for one launch.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from math import prod
 
 from arena.device.acl_calls import AclCalls
+from arena.device.acl_gears import GearSet, learn_gears, set_gear
 from arena.device.acl_memory import AclMemory, flat_view
 from arena.device.acl_types import DATA_TYPES, TensorFormat
 from arena.device.base import (
@@ -48,12 +50,17 @@ class InstanceIo:
     ----------
     calls : AclCalls
     memory : AclMemory
+    model : int
+        As the device numbers it.
     description : ModelDescription
+        Without gears; they are asked for here.
+    gears : GearSet or None
     name : str
         Of the model, for messages.
 
     Attributes
     ----------
+    description : ModelDescription
     block_bytes : int
         Device memory that host arguments take.
     input_dataset, output_dataset : int
@@ -61,15 +68,24 @@ class InstanceIo:
     """
 
     def __init__(
-        self, calls: AclCalls, memory: AclMemory, description: ModelDescription, name: str
+        self,
+        calls: AclCalls,
+        memory: AclMemory,
+        model: int,
+        description: ModelDescription,
+        gears: GearSet | None,
+        name: str,
     ) -> None:
         self._calls = calls
         self._memory = memory
-        self._description = description
+        self._model = model
+        self._gears = gears
         self._name = name
+        self.description = description
         self._block = 0
         self._launch_blocks: list[int] = []
         self._wanted: list[Argument | None] = []
+        self._outputs_now: tuple[TensorSpec, ...] = ()
         self._slots: list[_Slot] = []
         self.block_bytes = io_block_bytes(description.inputs, description.outputs)
         self.input_dataset = 0
@@ -79,17 +95,19 @@ class InstanceIo:
             self.output_dataset = self._create_dataset(description.outputs)
             if description.hidden:
                 self.reserve()
+            if gears is not None:
+                self._learn(gears)
         except DeviceError:
             self.destroy()
             raise
 
     @property
     def _inputs(self) -> list[_Slot]:
-        return self._slots[: len(self._description.inputs)]
+        return self._slots[: len(self.description.inputs)]
 
     @property
     def _outputs(self) -> list[_Slot]:
-        return self._slots[len(self._description.inputs) :]
+        return self._slots[len(self.description.inputs) :]
 
     def _create_dataset(self, specs: Sequence[TensorSpec]) -> int:
         what = f"model {self._name!r}: creating a dataset"
@@ -105,6 +123,20 @@ class InstanceIo:
             self._calls.attempt("mdl.destroy_dataset", dataset)
             raise
         return dataset
+
+    def _learn(self, gears: GearSet) -> None:
+        """Ask the device for the tensors at each gear; setting one wants its input's memory."""
+        slot = self._inputs[gears.index]
+        self._point(slot, self._own_place(slot, slot.spec.size_bytes))
+        found = learn_gears(
+            self._calls,
+            self._model,
+            self.input_dataset,
+            gears,
+            self.description,
+            f"model {self._name!r}",
+        )
+        self.description = replace(self.description, gears=found)
 
     def reserve(self) -> None:
         """Reserve and clear the block of host arguments, if there is none yet."""
@@ -142,11 +174,20 @@ class InstanceIo:
             self._memory.free(self._block)
             self._block = 0
 
-    def check(self, inputs: Sequence[Argument], outputs: Sequence[Argument | None]) -> None:
-        """Raise UsageError unless number and byte sizes of the arguments fit the model."""
+    def check(
+        self,
+        inputs: Sequence[Argument],
+        outputs: Sequence[Argument | None],
+        gear: tuple[int, ...],
+    ) -> None:
+        """Raise UsageError unless the gear, and number and sizes of arguments fit the model."""
+        try:
+            now = self.description.at(gear)
+        except UsageError as error:
+            raise UsageError(f"model {self._name!r}: {error}") from None
         for what, given, specs in (
-            ("input", inputs, self._description.visible_inputs),
-            ("output", outputs, self._description.outputs),
+            ("input", inputs, now.visible_inputs),
+            ("output", outputs, now.outputs),
         ):
             if len(given) != len(specs):
                 names = ", ".join(repr(spec.name) for spec in specs)
@@ -191,14 +232,23 @@ class InstanceIo:
         """
         return any(
             argument is None and spec.size_bytes == 0
-            for argument, spec in zip(outputs, self._description.outputs, strict=True)
+            for argument, spec in zip(outputs, self.description.outputs, strict=True)
         )
 
-    def start_launch(self, inputs: Sequence[Argument], outputs: Sequence[Argument | None]) -> None:
-        """Copy host inputs and point the datasets to this launch's memory; `check` comes before."""
+    def start_launch(
+        self,
+        inputs: Sequence[Argument],
+        outputs: Sequence[Argument | None],
+        gear: tuple[int, ...],
+    ) -> None:
+        """Copy host inputs, point the datasets to this launch's memory, set its gear.
+
+        `check` comes before.
+        """
+        now = self.description.at(gear)
         given = iter(inputs)
         for index, slot in enumerate(self._inputs):
-            if slot.spec.name in self._description.hidden:
+            if slot.spec.name in self.description.hidden:
                 self._point(slot, self._own_place(slot, slot.spec.size_bytes))
                 continue
             argument = next(given)
@@ -212,7 +262,7 @@ class InstanceIo:
                 place = self._own_place(slot, memoryview(argument).nbytes)
                 self._point(slot, place)
                 self._memory.copy_in(place[0], argument)
-            if -1 in slot.spec.shape:
+            if -1 in slot.spec.shape and self._gears is None:
                 self._say_shape(index, slot.spec, argument)
         for slot, wanted in zip(self._outputs, outputs, strict=True):
             if isinstance(wanted, DeviceRange | Placed):
@@ -222,6 +272,11 @@ class InstanceIo:
                 known = slot.spec.size_bytes if wanted is None else memoryview(wanted).nbytes
                 self._point(slot, self._own_place(slot, known) if known else (0, 0))
         self._wanted = list(outputs)
+        self._outputs_now = now.outputs
+        if self._gears is not None:
+            shapes = [spec.shape for spec in now.inputs]
+            target = (self._calls, self._model, self.input_dataset, self._gears)
+            set_gear(*target, gear, shapes, f"model {self._name!r}")
 
     def _own_place(self, slot: _Slot, size_bytes: int) -> tuple[int, int]:
         """Return memory for a host argument: the slot's own, or some for this launch."""
@@ -257,7 +312,8 @@ class InstanceIo:
     def take_outputs(self) -> tuple[bytearray | None, ...]:
         """Copy host outputs to the host after an execution ended; bytes where None was asked."""
         results: list[bytearray | None] = []
-        for slot, wanted in zip(self._outputs, self._wanted, strict=True):
+        entries = zip(self._outputs, self._wanted, self._outputs_now, strict=True)
+        for slot, wanted, spec in entries:
             result = None
             if isinstance(wanted, Placed):
                 wanted = wanted.data
@@ -265,6 +321,8 @@ class InstanceIo:
                 pointer, size_bytes = slot.placed
                 if pointer == 0:
                     pointer, size_bytes = self._adopt_output(slot)
+                if spec.size_bytes:
+                    size_bytes = spec.size_bytes  # at its gear: its place is that of the largest
                 result = bytearray(size_bytes)
                 self._memory.copy_out(result, pointer)
             elif not isinstance(wanted, DeviceRange):

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from arena.device.acl_calls import AclCalls
+from arena.device.acl_gears import GearSet, read_gears
 from arena.device.acl_io import InstanceIo
 from arena.device.acl_load import ModelPlace
 from arena.device.acl_memory import AclMemory
@@ -24,6 +25,8 @@ class LoadedModel:
 
     Attributes
     ----------
+    io : InstanceIo
+        Its datasets, and its description.
     memory : tuple of DeviceRange
         The caller's memory that it lies in.
     launch : AclLaunch or None
@@ -33,7 +36,6 @@ class LoadedModel:
     """
 
     name: str
-    description: ModelDescription
     io: InstanceIo
     memory: tuple[DeviceRange, ...]
     launch: AclLaunch | None = None
@@ -64,8 +66,10 @@ def located(source: ModelSource, memory: AclMemory) -> Iterator[ModelPlace]:
         yield ModelPlace(pointer=pointer, size_bytes=len(data))
 
 
-def describe_model(calls: AclCalls, number: int, name: str) -> ModelDescription:
-    """Return inputs and outputs of a loaded model."""
+def describe_model(
+    calls: AclCalls, number: int, name: str
+) -> tuple[ModelDescription, GearSet | None]:
+    """Return inputs and outputs of a loaded model, and what it can be set to."""
     what = f"model {name!r}: describing"
     desc = calls.create("mdl.create_desc", what=what)
     try:
@@ -77,11 +81,12 @@ def describe_model(calls: AclCalls, number: int, name: str) -> ModelDescription:
             )
             for side in ("input", "output")
         )
+        gears = read_gears(calls, desc, inputs, what)
     finally:
         calls.attempt("mdl.destroy_desc", desc)
     names = [spec.name for spec in inputs]
     hidden = tuple(name for name in (GEARS_INPUT, AIPP_INPUT) if name in names)
-    return ModelDescription(inputs, outputs, hidden)
+    return ModelDescription(inputs, outputs, hidden), gears
 
 
 def _tensor(calls: AclCalls, desc: int, side: str, index: int, what: str) -> TensorSpec:

@@ -23,6 +23,7 @@ __all__ = [
     "Device",
     "DeviceRange",
     "EventId",
+    "Gear",
     "HostBuffer",
     "Launch",
     "LoadBy",
@@ -167,25 +168,72 @@ class LoadOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class Gear:
+    """One of the shapes that a model was compiled for; each launch chooses one.
+
+    Attributes
+    ----------
+    choice : tuple of int
+        What is chosen: a batch, height and width, or the axes that differ between gears, in order.
+    inputs, outputs : tuple of TensorSpec
+        The visible inputs, and the outputs, as an execution in this gear has them.
+    """
+
+    choice: tuple[int, ...]
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+    def __str__(self) -> str:
+        return "x".join(map(str, self.choice))
+
+
+@dataclass(frozen=True, slots=True)
 class ModelDescription:
     """Inputs and outputs of a loaded model, in the device's order, with exact buffer sizes.
 
     Attributes
     ----------
     inputs, outputs : tuple of TensorSpec
-        `size_bytes` 0: the size is known only when the model runs.
+        `size_bytes` 0: the size is known only when the model runs. Of gears, the largest size; -1
+        for axes that the gear decides.
     hidden : tuple of str
         Names of inputs that the device supplies itself (gears, dynamic preprocessing).
+    gears : tuple of Gear
+        Empty: there is nothing to choose.
     """
 
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     hidden: tuple[str, ...] = ()
+    gears: tuple[Gear, ...] = ()
 
     @property
     def visible_inputs(self) -> tuple[TensorSpec, ...]:
         """The inputs that a launch takes, in order."""
         return tuple(spec for spec in self.inputs if spec.name not in self.hidden)
+
+    def at(self, choice: tuple[int, ...]) -> "ModelDescription":
+        """Return inputs and outputs as a launch in one gear takes and gives them.
+
+        Parameters
+        ----------
+        choice : tuple of int
+            That of one of `gears`; empty where there are none.
+
+        Raises
+        ------
+        UsageError
+            There is no such gear, or one has to be chosen. Caused by the caller.
+        """
+        if not self.gears and not choice:
+            return self
+        for gear in self.gears:
+            if gear.choice == choice:
+                return ModelDescription(gear.inputs, gear.outputs)
+        known = ", ".join(map(str, self.gears))
+        wanted = f"expected one of {known}" if known else "the model has none"
+        found = "x".join(map(str, choice)) or "none"
+        raise UsageError(f"gear {found}: {wanted}")
 
 
 def io_block_bytes(inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> int:
@@ -317,6 +365,8 @@ class Device(Protocol):
         inputs: Sequence[Argument],
         outputs: Sequence[Argument | None],
         stream: StreamId,
+        *,
+        gear: tuple[int, ...] = (),
     ) -> Launch:
         """Fill inputs and start one execution; host inputs may be reused once this returns.
 
@@ -329,11 +379,13 @@ class Device(Protocol):
             None: `finish` returns the bytes; a writable host buffer: `finish` fills it; a
             DeviceRange: the device writes there; Placed: it writes there, and `finish` returns or
             fills as well. Host outputs must not change before `finish`.
+        gear : tuple of int
+            Choice of one of `ModelDescription.gears`; empty where the model has none.
 
         Notes
         -----
-        Byte sizes are checked against `describe`. One model has at most one execution under way:
-        the next launch comes after `finish` (or `synchronize`, where all outputs are
+        Byte sizes are checked against `describe`, at the gear. One model has at most one execution
+        under way: the next launch comes after `finish` (or `synchronize`, where all outputs are
         DeviceRanges). Where outputs of undetermined size are asked for as None, the call may return
         only when the execution has ended.
         """

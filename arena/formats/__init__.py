@@ -209,6 +209,7 @@ def _read_arena_facts(
         "lower_bound_bytes": model.lower_bound_bytes,
         "optimisation": model.compiled_from.optimisation,
         "source_sha256": model.compiled_from.sha256,
+        "gears": arena_file.gears_text(model),
         "inputs": tuple((t.name, t.dtype, t.shape, t.size_bytes) for t in model.inputs),
         "outputs": tuple((t.name, t.dtype, t.shape, t.size_bytes) for t in model.outputs),
     }

@@ -2,7 +2,7 @@ r"""The .arena file: a network compiled for the CPU device. Bytes to values and 
 
     offset  bytes  what
          0      8  magic: 89 41 52 45 4e 41 0d 0a (``\x89ARENA\r\n``)
-         8      4  version of the format, little-endian (1)
+         8      4  version of the format, little-endian (1; 2 with gears)
         12      4  bytes of the header, H
         16     32  SHA-256 of the header
         48     16  zeros
@@ -31,10 +31,12 @@ from arena.formats.source import ByteSource, ModelInput, open_source
 from planner.model import ModelSize
 from planner.units import align_up
 
-__all__ = ["MAGIC", "VERSION", "encode", "model_size", "read_header", "read_model"]
+__all__ = ["MAGIC", "VERSION", "encode", "gears_text", "model_size", "read_header", "read_model"]
 
 MAGIC: Final = b"\x89ARENA\r\n"
 VERSION: Final = 1
+VERSION_GEARS: Final = 2
+"""Of files with gears; all others stay readable for programs that know no gears."""
 PREFIX_BYTES: Final = 64
 HEADER_BYTES_MAX: Final = 4 << 20
 """Some 50,000 allocations; real networks make a few hundred."""
@@ -44,7 +46,8 @@ def encode(model: CompiledModel, payload: bytes) -> bytes:
     """Return the file of `model`: the same model and payload give the same bytes."""
     assert len(payload) == model.payload_bytes
     header = encode_header(model)
-    prefix = MAGIC + VERSION.to_bytes(4, "little") + len(header).to_bytes(4, "little")
+    version = VERSION_GEARS if model.gears else VERSION
+    prefix = MAGIC + version.to_bytes(4, "little") + len(header).to_bytes(4, "little")
     prefix += hashlib.sha256(header).digest()
     start = align_up(PREFIX_BYTES + len(header), ALIGN_BYTES)
     return (prefix.ljust(PREFIX_BYTES, b"\0") + header).ljust(start, b"\0") + payload
@@ -71,9 +74,11 @@ def read_header(source: ByteSource) -> tuple[CompiledModel, int]:
             total, f"the file ends after {total} bytes, expected a prefix of {PREFIX_BYTES}"
         )
     version = int.from_bytes(prefix[8:12], "little")
-    if version != VERSION:
+    if version not in (VERSION, VERSION_GEARS):
         raise source.refuse(
-            8, f"format version {version}, expected {VERSION}: compile the model again"
+            8,
+            f"format version {version}, expected {VERSION} or {VERSION_GEARS}: compile the model "
+            "again",
         )
     length = int.from_bytes(prefix[12:16], "little")
     if length > HEADER_BYTES_MAX:
@@ -95,6 +100,8 @@ def read_header(source: ByteSource) -> tuple[CompiledModel, int]:
         model = decode_header(header)
     except HeaderError as error:
         raise source.refuse(PREFIX_BYTES, str(error)) from None
+    if bool(model.gears) != (version == VERSION_GEARS):
+        raise source.refuse(8, f"format version {version}, but {len(model.gears)} gears")
     if any(source.view(end, start)):
         raise source.refuse(end, "found bytes other than zero before the payload")
     if total != start + model.payload_bytes:
@@ -125,4 +132,12 @@ def model_size(model: CompiledModel, file_sha256: str) -> ModelSize:
         weights_digest=model.payload_sha256 if file_sha256 else "",
         inputs=model.inputs,
         outputs=model.outputs,
+        gears=gears_text(model),
+        gear_choices=tuple(gear.choice for gear in model.gears),
     )
+
+
+def gears_text(model: CompiledModel) -> str:
+    """Return what one chooses of before each execution; empty without gears."""
+    choices = ("x".join(map(str, gear.choice)) for gear in model.gears)
+    return f"gears: {', '.join(choices)}" if model.gears else ""

@@ -21,6 +21,7 @@ __all__ = [
     "Allocations",
     "CompiledFor",
     "CompiledFrom",
+    "CompiledGear",
     "CompiledModel",
     "HeaderError",
     "decode_header",
@@ -111,16 +112,38 @@ class Allocations:
 
 
 @dataclass(frozen=True, slots=True)
+class CompiledGear:
+    """One of the shapes that a network was compiled for, with a plan of its own.
+
+    Attributes
+    ----------
+    choice : tuple of int
+        The axes that differ between gears, in the order of inputs and axes.
+    work_bytes, lower_bound_bytes, inputs, outputs, allocations
+        As those of `CompiledModel`, of an execution in this gear.
+    """
+
+    choice: tuple[int, ...]
+    work_bytes: int
+    lower_bound_bytes: int
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    allocations: Allocations
+
+
+@dataclass(frozen=True, slots=True)
 class CompiledModel:
     """Everything in a .arena file but the payload.
 
     Attributes
     ----------
     work_bytes, lower_bound_bytes : int
-        Work memory of one execution, and what no placement of its allocations can go below.
+        Work memory of one execution, and what no placement of its allocations can go below. With
+        gears, the most over them.
     inputs, outputs : tuple of TensorSpec
-        Every axis >= 0.
+        Every axis >= 0. With gears, those of the gear that takes the most work.
     allocations : Allocations
+        None where there are gears: they have their own.
     compiled_for : CompiledFor
     compiled_from : CompiledFrom
     payload_bytes : int
@@ -136,6 +159,7 @@ class CompiledModel:
     compiled_from: CompiledFrom
     payload_bytes: int
     payload_sha256: str
+    gears: tuple[CompiledGear, ...] = ()
 
     @property
     def weight_bytes(self) -> int:
@@ -175,14 +199,10 @@ def decode_header(header: bytes) -> CompiledModel:
 
 
 def _to_json(model: CompiledModel) -> dict[str, Any]:
-    allocations = model.allocations
+    gears = {"gears": [_gear_json(gear) for gear in model.gears]} if model.gears else {}
     return {
-        "allocations": {
-            "ends": allocations.ends,
-            "offsets": allocations.offsets,
-            "sizes": allocations.sizes,
-            "starts": allocations.starts,
-        },
+        **gears,
+        "allocations": _allocations_json(model.allocations),
         "compiled_for": {
             "machine": model.compiled_for.machine,
             "runtime": model.compiled_for.runtime,
@@ -201,6 +221,26 @@ def _to_json(model: CompiledModel) -> dict[str, Any]:
     }
 
 
+def _gear_json(gear: CompiledGear) -> dict[str, Any]:
+    return {
+        "allocations": _allocations_json(gear.allocations),
+        "choice": gear.choice,
+        "inputs": [_tensor_json(tensor) for tensor in gear.inputs],
+        "lower_bound_bytes": gear.lower_bound_bytes,
+        "outputs": [_tensor_json(tensor) for tensor in gear.outputs],
+        "work_bytes": gear.work_bytes,
+    }
+
+
+def _allocations_json(allocations: Allocations) -> dict[str, Any]:
+    return {
+        "ends": allocations.ends,
+        "offsets": allocations.offsets,
+        "sizes": allocations.sizes,
+        "starts": allocations.starts,
+    }
+
+
 def _tensor_json(tensor: TensorSpec) -> dict[str, Any]:
     return {"dtype": tensor.dtype, "name": tensor.name, "shape": tensor.shape}
 
@@ -216,22 +256,21 @@ def _no_constant(text: str) -> None:
     raise ValueError(f"found {text}, which is no JSON")
 
 
+_KEYS: Final = (
+    "allocations",
+    "compiled_for",
+    "compiled_from",
+    "inputs",
+    "lower_bound_bytes",
+    "outputs",
+    "payload",
+    "work_bytes",
+)
+
+
 def _model(value: Any, place: str) -> CompiledModel:
-    fields = _members(
-        value,
-        place,
-        (
-            "allocations",
-            "compiled_for",
-            "compiled_from",
-            "inputs",
-            "lower_bound_bytes",
-            "outputs",
-            "payload",
-            "work_bytes",
-        ),
-    )
-    columns = _members(fields["allocations"], "allocations", ("ends", "offsets", "sizes", "starts"))
+    has_gears = "gears" in _of_type(value, dict, place)
+    fields = _members(value, place, (*_KEYS, "gears") if has_gears else _KEYS)
     target = _members(fields["compiled_for"], "compiled_for", ("machine", "runtime", "threads"))
     source = _members(
         fields["compiled_from"], "compiled_from", ("optimisation", "sha256", "shapes")
@@ -243,9 +282,7 @@ def _model(value: Any, place: str) -> CompiledModel:
         lower_bound_bytes=_integer(fields["lower_bound_bytes"], "lower_bound_bytes"),
         inputs=_tensors(fields["inputs"], "inputs"),
         outputs=_tensors(fields["outputs"], "outputs"),
-        allocations=Allocations(
-            **{name: _integers(columns[name], f"allocations.{name}") for name in columns}
-        ),
+        allocations=_allocations(fields["allocations"], "allocations"),
         compiled_for=CompiledFor(
             runtime=_text(target["runtime"], "compiled_for.runtime"),
             machine=_text(target["machine"], "compiled_for.machine"),
@@ -261,7 +298,37 @@ def _model(value: Any, place: str) -> CompiledModel:
         ),
         payload_bytes=_integer(payload["bytes"], "payload.bytes"),
         payload_sha256=_digest(payload["sha256"], "payload.sha256"),
+        gears=_gears(fields["gears"], "gears") if has_gears else (),
     )
+
+
+def _gears(value: Any, place: str) -> tuple[CompiledGear, ...]:
+    gears = []
+    for i, item in enumerate(_of_type(value, list, place)):
+        here = f"{place}[{i}]"
+        keys = ("allocations", "choice", "inputs", "lower_bound_bytes", "outputs", "work_bytes")
+        fields = _members(item, here, keys)
+        gears.append(
+            CompiledGear(
+                choice=_shape(fields["choice"], f"{here}.choice"),
+                work_bytes=_integer(fields["work_bytes"], f"{here}.work_bytes"),
+                lower_bound_bytes=_integer(
+                    fields["lower_bound_bytes"], f"{here}.lower_bound_bytes"
+                ),
+                inputs=_tensors(fields["inputs"], f"{here}.inputs"),
+                outputs=_tensors(fields["outputs"], f"{here}.outputs"),
+                allocations=_allocations(fields["allocations"], f"{here}.allocations"),
+            )
+        )
+    choices = [gear.choice for gear in gears]
+    if not all(choices) or len(set(choices)) != len(choices) or len(choices) < 2:
+        raise _wrong(place, choices, "two or more gears with choices that differ")
+    return tuple(gears)
+
+
+def _allocations(value: Any, place: str) -> Allocations:
+    columns = _members(value, place, ("ends", "offsets", "sizes", "starts"))
+    return Allocations(**{name: _integers(columns[name], f"{place}.{name}") for name in columns})
 
 
 def _tensors(value: Any, place: str) -> tuple[TensorSpec, ...]:
@@ -285,12 +352,21 @@ def _tensors(value: Any, place: str) -> tuple[TensorSpec, ...]:
 
 
 def _judge(model: CompiledModel) -> None:
-    """Raise unless the offsets are a valid plan of the allocations inside the work memory."""
-    columns = model.allocations
+    """Raise unless offsets are valid plans of the allocations inside the work memory."""
+    _judge_plan(model, "")
+    for i, gear in enumerate(model.gears):
+        _judge_plan(gear, f"gears[{i}].")
+        if gear.work_bytes > model.work_bytes:
+            raise _wrong(f"gears[{i}].work_bytes", gear.work_bytes, f"at most {model.work_bytes}")
+
+
+def _judge_plan(plan: CompiledModel | CompiledGear, place: str) -> None:
+    """Raise unless the offsets are a valid plan of the allocations; `place` begins the message."""
+    columns = plan.allocations
     n = len(columns.sizes)
     for name in ("starts", "ends", "offsets"):
         if len(getattr(columns, name)) != n:
-            raise _wrong(f"allocations.{name}", len(getattr(columns, name)), f"{n} entries")
+            raise _wrong(f"{place}allocations.{name}", len(getattr(columns, name)), f"{n} entries")
     clock = -1
     live: list[tuple[int, int]] = []
     releases: list[tuple[int, int, int]] = []  # a heap of (end, offset, byte after the block)
@@ -299,16 +375,16 @@ def _judge(model: CompiledModel) -> None:
     ):
         if not (size > 0 and clock < start < end):
             raise _wrong(
-                f"allocations[{k}]",
+                f"{place}allocations[{k}]",
                 f"{size} bytes in [{start}, {end})",
                 "a size > 0, starts that ascend, and ends after them",
             )
-        if offset % ALIGN_BYTES or offset + size > model.work_bytes:
+        if offset % ALIGN_BYTES or offset + size > plan.work_bytes:
             raise _wrong(
-                f"allocations.offsets[{k}]",
+                f"{place}allocations.offsets[{k}]",
                 offset,
                 f"a multiple of {ALIGN_BYTES} that leaves {size} bytes before the end of work, "
-                f"{model.work_bytes}",
+                f"{plan.work_bytes}",
             )
         clock = start
         while releases and releases[0][0] <= start:
@@ -318,14 +394,16 @@ def _judge(model: CompiledModel) -> None:
         for low, high in live[max(0, at - 1) : at + 1]:
             if low < offset + size and offset < high:
                 raise _wrong(
-                    f"allocations.offsets[{k}]",
+                    f"{place}allocations.offsets[{k}]",
                     f"[{offset}, {offset + size})",
                     f"no byte of [{low}, {high}), which is alive at the same time",
                 )
         insort(live, (offset, offset + size))
         heappush(releases, (end, offset, offset + size))
-    if model.lower_bound_bytes > model.work_bytes:
-        raise _wrong("lower_bound_bytes", model.lower_bound_bytes, f"at most {model.work_bytes}")
+    if plan.lower_bound_bytes > plan.work_bytes:
+        raise _wrong(
+            f"{place}lower_bound_bytes", plan.lower_bound_bytes, f"at most {plan.work_bytes}"
+        )
 
 
 def _wrong(place: str, found: object, wanted: str) -> HeaderError:

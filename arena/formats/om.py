@@ -145,6 +145,7 @@ def model_size(om: OmFile, digests: Digests | None = None) -> ModelSize:
         inputs=om.inputs,
         outputs=om.outputs,
         gears=om.choices,
+        gear_choices=om.gear_choices,
     )
 
 

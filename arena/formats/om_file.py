@@ -5,7 +5,7 @@ from enum import StrEnum
 from typing import Final
 
 from arena.formats.om_layout import ModelTable, OmHeader, PartitionType, find_partition
-from arena.formats.om_tensors import Gears
+from arena.formats.om_tensors import Gears, GearsKind
 from arena.formats.source import Span
 from planner.model import TensorSpec
 
@@ -156,6 +156,13 @@ class OmFile:
         if AIPP_INPUT in self.hidden_inputs:
             wanted.append("dynamic preprocessing (AIPP)")
         return "; ".join(wanted)
+
+    @property
+    def gear_choices(self) -> tuple[tuple[int, ...], ...]:
+        """The gears that one is chosen of; none if the file does not tell or wants more."""
+        if self.gears is None or AIPP_INPUT in self.hidden_inputs:
+            return ()
+        return self.gears.choices if self.gears.kind is not GearsKind.UNKNOWN else ()
 
     @property
     def note(self) -> str:

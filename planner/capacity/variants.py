@@ -1,7 +1,6 @@
 """Variants of a planned fleet, planned by the same rules."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from planner.fleet import FleetSpec
 from planner.pipeline import PlanOptions, plan_fleet
@@ -17,6 +16,6 @@ def plan_variant(plan: Plan, fleet: FleetSpec, further: Sequence[AddedOrder] = (
     """
     known = fleet.instances()
     kept = (item for item in plan.added if item.first in known and item.second in known)
-    # Whatever choice a model wants before executions, its plan exists.
-    sizes = {model: replace(size, gears="") for model, size in plan.sizes}
-    return plan_fleet(fleet, sizes, PlanOptions(plan.rule, plan.page_bytes, (*kept, *further)))
+    return plan_fleet(
+        fleet, dict(plan.sizes), PlanOptions(plan.rule, plan.page_bytes, (*kept, *further))
+    )

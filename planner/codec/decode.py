@@ -231,6 +231,7 @@ def _size(row: Place) -> tuple[ModelId, ModelSize]:
         "outputs",
         "io_bytes",
         "gears",
+        "gear_choices",
     )
     return ModelId(part["model"].text()), ModelSize(
         work_bytes=part["work_bytes"].integer(),
@@ -243,6 +244,10 @@ def _size(row: Place) -> tuple[ModelId, ModelSize]:
         outputs=tuple(_tensor(tensor) for tensor in part["outputs"].items()),
         io_bytes=part["io_bytes"].integer(),
         gears=part["gears"].text(),
+        gear_choices=tuple(
+            tuple(axis.integer(1) for axis in choice.items())
+            for choice in part["gear_choices"].items()
+        ),
     )
 
 
@@ -280,7 +285,7 @@ def _fleet(place: Place) -> FleetSpec:
 
 
 def _model(model_id: str, place: Place) -> ModelSpec:
-    part = place.members(optional=("file", "inputs", "outputs", "work", "weights"))
+    part = place.members(optional=("file", "inputs", "outputs", "gears", "work", "weights"))
     inputs = part["inputs"].entries() if "inputs" in part else []
     outputs = part["outputs"].entries() if "outputs" in part else []
     if "file" not in part:
@@ -288,17 +293,21 @@ def _model(model_id: str, place: Place) -> ModelSpec:
         inputs = []
     else:
         sizes = ()
+    gears = part["gears"].entries() if "gears" in part else []
     return ModelSpec(
         id=ModelId(model_id),
         file=part["file"].text() if "file" in part else "",
         work_bytes=_optional(part, "work"),
         weight_bytes=_optional(part, "weights"),
-        inputs=tuple(
-            (name, tuple(axis.integer(1) for axis in shape.items())) for name, shape in inputs
-        ),
+        inputs=tuple((name, _shape(shape)) for name, shape in inputs),
         input_bytes=sizes,
         output_bytes=tuple((name, size.integer(1)) for name, size in outputs),
+        gears=tuple((name, tuple(map(_shape, shapes.items()))) for name, shapes in gears),
     )
+
+
+def _shape(place: Place) -> tuple[int, ...]:
+    return tuple(axis.integer(1) for axis in place.items())
 
 
 def _optional(part: dict[str, Place], key: str) -> int | None:

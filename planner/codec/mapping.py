@@ -176,6 +176,7 @@ def _size(model: ModelId, size: ModelSize, file: str) -> _Mapping:
         "outputs": [_tensor(tensor) for tensor in size.outputs],
         "io_bytes": size.io_bytes,
         "gears": size.gears,
+        "gear_choices": [list(choice) for choice in size.gear_choices],
     }
 
 
@@ -191,7 +192,9 @@ def _tensor(tensor: TensorSpec) -> _Mapping:
 def _model(model: ModelSpec) -> _Mapping:
     if model.file:
         inputs = {name: list(shape) for name, shape in model.inputs}
-        return {"file": model.file, **({"inputs": inputs} if inputs else {})}
+        gears = {name: [list(shape) for shape in shapes] for name, shapes in model.gears}
+        members = {"inputs": inputs, "gears": gears}
+        return {"file": model.file, **{key: value for key, value in members.items() if value}}
     tensors = {"inputs": dict(model.input_bytes), "outputs": dict(model.output_bytes)}
     told = {key: sizes for key, sizes in tensors.items() if sizes}
     return {"work": model.work_bytes, "weights": model.weight_bytes, **told}

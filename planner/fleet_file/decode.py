@@ -102,6 +102,7 @@ def _model(model_id: str, model: ModelSection) -> ModelSpec:
     path = f"models.{model_id}"
     inputs = {} if model.inputs is UNSET else model.inputs
     outputs = {} if model.outputs is UNSET else model.outputs
+    gears = {} if model.gears is UNSET else model.gears
     if model.file is not UNSET:
         for name, value in inputs.items():
             if not isinstance(value, list):
@@ -124,6 +125,7 @@ def _model(model_id: str, model: ModelSection) -> ModelSpec:
         output_bytes=tuple(
             (name, parse_bytes(v, f"{path}.outputs.{name}")) for name, v in outputs.items()
         ),
+        gears=tuple((name, tuple(map(tuple, shapes))) for name, shapes in gears.items()),
     )
 
 

@@ -138,6 +138,8 @@ def _wanted(kind: Type) -> str:
             return f"one of {', '.join(_choices(choice))}"
         case ListType(item_type=item) if isinstance(_bare(item), StrType):
             return "a list of names such as [detect, read]"
+        case ListType(item_type=item) if isinstance(_bare(item), ListType):
+            return "a list of shapes such as [[1, 3], [8, 3]]"
         case ListType():
             return "a list of whole numbers"
         case UnionType(types=types):

@@ -60,6 +60,7 @@ _Rate: TypeAlias = Annotated[
     ),
 ]
 _Name: TypeAlias = Annotated[str, Meta(extra_json_schema={"minLength": 1})]
+_Shape: TypeAlias = list[Annotated[int, Meta(ge=1, le=BYTES_MAX)]]
 _Count: TypeAlias = Annotated[int, Meta(ge=1, le=COUNT_MAX)]
 
 
@@ -71,7 +72,7 @@ class ModelSection(Struct, forbid_unknown_fields=True):
         Meta(description="Path relative to the fleet file, or demo:NAME for a demo model."),
     ] = UNSET
     inputs: Annotated[
-        dict[str, list[Annotated[int, Meta(ge=1, le=BYTES_MAX)]] | _Size] | UnsetType,
+        dict[str, _Shape | _Size] | UnsetType,
         Meta(
             description="Shapes of the inputs that the file leaves open; of a declared model, the "
             "bytes of each input."
@@ -80,6 +81,13 @@ class ModelSection(Struct, forbid_unknown_fields=True):
     outputs: Annotated[
         dict[str, _Size] | UnsetType,
         Meta(description="Bytes of each output of a declared model."),
+    ] = UNSET
+    gears: Annotated[
+        dict[str, list[_Shape]] | UnsetType,
+        Meta(
+            description="Inputs whose shape is chosen before each execution: one shape for each "
+            "gear, as many for every input. For files that are compiled here."
+        ),
     ] = UNSET
     work: Annotated[_Size | UnsetType, Meta(description="Declared work memory.")] = UNSET
     weights: Annotated[_Size | UnsetType, Meta(description="Declared weight memory.")] = UNSET
@@ -209,6 +217,7 @@ _FILE_OR_SIZES: Final = {
             "required": ["work", "weights"],
             "properties": {
                 "file": False,
+                "gears": False,
                 "inputs": {"additionalProperties": {"type": ["integer", "string"]}},
             },
         },

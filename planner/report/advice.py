@@ -1,10 +1,11 @@
 """The sentences of a report: what fits, what sets the height, and what to do."""
 
 from planner.capacity import Capacity, ChannelsFit, GrowthStatus
+from planner.plan import Plan
 from planner.problem import SolveStatus
 from planner.units import format_bytes
 
-__all__ = ["NAME_MAX", "channels_words", "cut", "do_words", "proof_words"]
+__all__ = ["NAME_MAX", "channels_words", "cut", "do_words", "gear_lines", "proof_words"]
 
 NAME_MAX = 40
 """Longest name that is shown whole in text."""
@@ -94,3 +95,12 @@ def _device(capacity: Capacity) -> str:
             usable = format_bytes(fit.device.usable_bytes)
             return f" The smallest device that fits is {cut(fit.device.name)} ({usable} usable)."
     return ""
+
+
+def gear_lines(plan: Plan) -> list[str]:
+    """Return a line for each model that is planned at the largest of its gears."""
+    return [
+        f"{cut(model)}: planned at the largest of its gears, {size.gears}"
+        for model, size in plan.sizes
+        if size.gears
+    ]

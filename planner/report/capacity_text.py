@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from planner.capacity import Capacity, Kind, bytes_by_kind
 from planner.explanation import Explanation
 from planner.measured import FleetReport
-from planner.report.advice import channels_words, cut, do_words, proof_words
+from planner.report.advice import channels_words, cut, do_words, gear_lines, proof_words
 from planner.report.explanation import explanation_text
 from planner.report.figures import NOT_COUNTED
 from planner.units import format_bytes
@@ -56,6 +56,7 @@ def capacity_text(
     )
     parts = [
         textwrap.wrap(heading, WIDTH),
+        [part for line in gear_lines(plan) for part in textwrap.wrap(line, WIDTH)],
         _bytes(capacity),
         _strategies(capacity),
         _levers(capacity),

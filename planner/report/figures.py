@@ -68,6 +68,11 @@ def plan_figures(plan: Plan) -> dict[str, Any]:
             for item in plan.added
         ],
         "price": None if plan.price is None else price_figures(plan.price),
+        "gears": [
+            {"model": model, "gears": size.gears, "choices": list(map(list, size.gear_choices))}
+            for model, size in plan.sizes
+            if size.gears
+        ],
         "instances": [
             {
                 "instance": row.id,

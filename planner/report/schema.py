@@ -152,6 +152,13 @@ def _plan() -> _Schema:
                 }
             )
         ),
+        "gears": _rows(
+            {
+                "model": _TEXT,
+                "gears": _TEXT,
+                "choices": {"type": "array", "items": {"type": "array", "items": _SIZE}},
+            }
+        ),
         "instances": _rows(
             {
                 "instance": _TEXT,

@@ -9,6 +9,7 @@ from rich.table import Table
 from planner.explanation import Explanation
 from planner.plan import AddedKind, Plan, SchedulePrice
 from planner.problem import SolveStatus
+from planner.report.advice import gear_lines
 from planner.report.buffers import buffer_lines, buffers_row
 from planner.report.explanation import explanation_text
 from planner.report.figures import NOT_COUNTED
@@ -31,6 +32,8 @@ def plan_text(plan: Plan, explanation: Explanation | None = None) -> str:
     console = Console(file=out, width=80, highlight=False, markup=False, color_system=None)
     console.print(_heading(plan))
     console.print(_figures(plan))
+    for line in gear_lines(plan):
+        console.print(line)
     console.print(_instances(plan))
     if len(plan.instances) > ROWS_MAX:
         console.print(f"... and {len(plan.instances) - ROWS_MAX} more instances (--json has all)")

@@ -9,7 +9,7 @@ import pytest
 
 from arena.cli import execute
 from arena.formats.arena_file import read_model
-from tests.networks import convolutions
+from tests.networks import convolutions, open_batch, saved
 
 ROOT = Path(__file__).parents[2]
 
@@ -113,3 +113,52 @@ def test_onnx_files_are_inspected_advised_and_run(
     outcome = arena(capsys, "run", fleet, "--frames", "3")
     assert (outcome["device"], outcome["mismatches"]) == ("cpu", 0)
     assert outcome["executions"] == 6
+
+
+def test_gears_are_compiled_inspected_planned_and_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, target = saved(open_batch(), tmp_path), tmp_path / "net.arena"
+    words = ["--gear", "x=2,16", "--gear", "x=1,16", "--gear", "x=5,16"]
+    made = arena(capsys, "compile", source, "-o", target, *words)
+    assert [gear["gear"] for gear in made["gears"]] == [[2], [1], [5]]
+    assert made["work_bytes"] == max(gear["work_bytes"] for gear in made["gears"])
+    assert execute(["compile", str(source), "-o", str(target), *words]) == 0
+    assert "gear     5: x [5, 16], work" in capsys.readouterr().out
+    (facts,) = arena(capsys, "inspect", target)["models"]
+    assert facts["gears"] == [[2], [1], [5]]
+    assert execute(["inspect", str(target)]) == 0
+    assert "chosen before each execution: gears: 2, 1, 5" in capsys.readouterr().out
+    fleet = tmp_path / "fleet.yaml"
+    fleet.write_text(
+        "version: 1\n"
+        "models: {m: {file: net.arena}}\n"
+        "pipelines: {p: {channels: 2, lane: 'l-{channel}', steps: {s: {model: m}}}}\n"
+    )
+    planned = arena(capsys, "plan", fleet)
+    assert planned["gears"] == [
+        {"model": "m", "gears": "gears: 2, 1, 5", "choices": [[2], [1], [5]]}
+    ]
+    assert execute(["plan", str(fleet)]) == 0
+    assert "m: planned at the largest of its gears, gears: 2, 1, 5" in capsys.readouterr().out
+    outcome = arena(capsys, "run", fleet, "--frames", "6")
+    assert (outcome["executions"], outcome["mismatches"]) == (12, 0)
+    assert execute(["report", str(fleet)]) == 0
+    assert "planned at the largest of its gears" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("gears", "message"),
+    [
+        (["x=2,16"], "found 1 shapes, expected one for each gear"),
+        (["x=2,16", "x=a,16"], "--gear 'x=a,16': expected NAME=1,3,320,320"),
+        (["x=2,16", "x=2,15"], "the file"),
+    ],
+)
+def test_wrong_gears_are_refused(
+    gears: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [word for gear in gears for word in ("--gear", gear)]
+    source = saved(open_batch(), tmp_path)
+    error = arena(capsys, "compile", source, "-o", tmp_path / "m.arena", *words, code=2)["error"]
+    assert message in error["message"]

@@ -232,11 +232,11 @@ def test_an_execution_that_fails_is_noticed(
     device = open_device("twin")
     launch = device.launch
 
-    def fail_beside(*arguments: Any) -> Launch:
+    def fail_beside(*arguments: Any, **named: Any) -> Launch:
         started.append(arguments[-1])
         if len(set(started)) > 1:
             raise DeviceError("the memory of the execution is not its own")
-        return launch(*arguments)
+        return launch(*arguments, **named)
 
     started: list[int] = []
     monkeypatch.setattr(device, "launch", fail_beside)

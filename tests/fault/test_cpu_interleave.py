@@ -43,7 +43,7 @@ def execute(net: Loaded, at: int = -1, happen: Callable[[], object] = int) -> li
     outputs = [np.zeros(spec.shape, spec.dtype) for spec in net.description.outputs]
     placement = Interleaved(net, at, happen)
     pointers = [array.ctypes.data for array in (*inputs, *outputs)]
-    net.device._models.instances[net.handle].network.run(placement, pointers)
+    net.device._models.instances[net.handle].ways[()].network.run(placement, pointers)
     assert placement.finish() == ""
     return [array.tobytes() for array in outputs]
 

@@ -127,9 +127,11 @@ class Adaptor:
         inputs: Sequence[Argument],
         outputs: Sequence[Argument | None],
         stream: StreamId,
+        *,
+        gear: tuple[int, ...] = (),
     ) -> Launch:
         """Start one execution."""
-        return self.around("launch", self.inner.launch, model, inputs, outputs, stream)
+        return self.around("launch", self.inner.launch, model, inputs, outputs, stream, gear=gear)
 
     def finish(self, launch: Launch) -> tuple[bytearray | None, ...]:
         """Wait for one execution."""

@@ -186,6 +186,8 @@ class RaceCheck(Adaptor):
         inputs: Sequence[Argument],
         outputs: Sequence[Argument | None],
         stream: StreamId,
+        *,
+        gear: tuple[int, ...] = (),
     ) -> Launch:
         """Check one execution against its memory's sharers, and start it."""
         with self._mutex:
@@ -199,7 +201,7 @@ class RaceCheck(Adaptor):
             uses = self._places.uses(record.work, read, written)
             epoch, entered = self._check(record, uses, stream)
         try:
-            launch = self.inner.launch(model, inputs, outputs, stream)
+            launch = self.inner.launch(model, inputs, outputs, stream, gear=gear)
         except Exception as error:
             if not (isinstance(error, DeviceError) and error.unsettled):
                 with self._mutex:

@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -26,12 +27,19 @@ from arena.device.cpu.network import Network
 from arena.device.cpu.payload import in_one_order
 from arena.device.cpu.placement import TracedPlacement
 from arena.device.cpu.runtime import runtime, shielded
-from arena.device.cpu.shapes import fix_shapes, refuse_data_dependent_shapes
+from arena.device.cpu.shapes import fix_shapes, open_gears, refuse_data_dependent_shapes
 from arena.errors import DeviceError, FormatError
 from arena.files import write_atomically
 from arena.formats import ModelFacts, read_model_facts
 from arena.formats.arena_file import VERSION, encode, read_model
-from arena.formats.arena_header import ALIGN_BYTES, Allocations, CompiledFrom, CompiledModel
+from arena.formats.arena_header import (
+    ALIGN_BYTES,
+    ELEMENT_BYTES,
+    Allocations,
+    CompiledFrom,
+    CompiledGear,
+    CompiledModel,
+)
 from planner.errors import DecodeError
 from planner.model import TensorSpec
 from planner.problem import Problem
@@ -52,7 +60,13 @@ _QUANTISED: Final = ("quant", "qlinear", "integer", "qgemm")
 Shapes = Mapping[str, Sequence[int]]
 
 
-def compile_model(source: Path, destination: Path, shapes: Shapes | None = None) -> CompiledModel:
+Gears = Sequence[Shapes]
+"""Shapes of one gear after another, all of the same inputs."""
+
+
+def compile_model(
+    source: Path, destination: Path, shapes: Shapes | None = None, gears: Gears = ()
+) -> CompiledModel:
     """Compile an ONNX file for the CPU device of this machine and write a .arena file.
 
     Parameters
@@ -63,6 +77,9 @@ def compile_model(source: Path, destination: Path, shapes: Shapes | None = None)
         Written at once, when all is done.
     shapes : mapping of input name to axes, or None
         For inputs whose axes the file leaves open.
+    gears : sequence of mapping of input name to axes
+        Shapes of which each launch chooses one; empty: one shape for all. The weights are the same
+        for all gears and lie in the file once.
 
     Returns
     -------
@@ -82,12 +99,12 @@ def compile_model(source: Path, destination: Path, shapes: Shapes | None = None)
     -----
     The same file, shapes, runtime and machine give the same bytes.
     """
-    compiled, data = _compile(source, shapes or {})
+    compiled, data = _compile(source, shapes or {}, gears)
     write_atomically(destination, data)
     return compiled
 
 
-def compiled_path(source: Path, shapes: Shapes | None = None) -> Path:
+def compiled_path(source: Path, shapes: Shapes | None = None, gears: Gears = ()) -> Path:
     """Return the .arena file of an ONNX file from the cache, compiled at first use.
 
     The entry is named after content, shapes, runtime and machine, so a new version of any of them
@@ -99,8 +116,10 @@ def compiled_path(source: Path, shapes: Shapes | None = None) -> Path:
         As `compile_model`.
     """
     shapes = shapes or {}
+    asked = [{name: list(axes) for name, axes in gear.items()} for gear in gears]
     key = json.dumps(
         {
+            **({"gears": asked} if asked else {}),
             "source": _digest(source),
             "shapes": {name: list(axes) for name, axes in shapes.items()},
             "target": str(this_machine()),
@@ -112,12 +131,15 @@ def compiled_path(source: Path, shapes: Shapes | None = None) -> Path:
     return made_once(
         cache_folder() / "compiled" / name,
         is_good=_is_compiled_here,
-        make=lambda: _compile(source, shapes)[1],
+        make=lambda: _compile(source, shapes, gears)[1],
     )
 
 
 def compiled_demo(
-    name: str, shapes: Shapes | None = None, progress: Progress | None = None
+    name: str,
+    shapes: Shapes | None = None,
+    gears: Gears = (),
+    progress: Progress | None = None,
 ) -> Path:
     """Return the .arena file of a demo model, fetched and compiled at first use.
 
@@ -127,6 +149,8 @@ def compiled_demo(
         A key of `arena.demo_models.DEMO_MODELS`.
     shapes : mapping of input name to axes, or None
         In the place of the model's own.
+    gears : sequence of mapping of input name to axes
+        As for `compile_model`.
     progress : callable or None
         Called with (bytes done, bytes in all) while it is fetched.
 
@@ -136,7 +160,9 @@ def compiled_demo(
         As `arena.demo_models.resolve_demo`.
     """
     model = demo_model(name)
-    return compiled_path(resolve_demo(name, progress), {**model.shapes, **(shapes or {})})
+    moving = {name for gear in gears for name in gear}
+    own = {name: axes for name, axes in model.shapes.items() if name not in moving}
+    return compiled_path(resolve_demo(name, progress), {**own, **(shapes or {})}, gears)
 
 
 def onnx_facts(source: Path, shapes: Shapes | None = None) -> ModelFacts:
@@ -160,31 +186,53 @@ def _is_compiled_here(path: Path) -> bool:
         return False  # harmed from outside: made anew
 
 
-def _compile(source: Path, shapes: Shapes) -> tuple[CompiledModel, bytes]:
+def _compile(source: Path, shapes: Shapes, gears: Gears) -> tuple[CompiledModel, bytes]:
     """Return the file of `source`, at the level that takes the least memory."""
     digest = _digest(source)
     model = _load(source)
-    fix_shapes(model, shapes)
+    if gears:
+        choices = open_gears(model, shapes, gears)
+    else:
+        fix_shapes(model, shapes)
     asked = tuple(sorted((name, tuple(axes)) for name, axes in shapes.items()))
     candidates = []
     for level, payload in _optimised(model):
         refuse_data_dependent_shapes(model, str(source))
-        inputs, outputs, trace = shielded(partial(_observe, payload, source))
-        work_bytes, bound_bytes, allocations = _place(trace)
+        if gears:
+            plans = tuple(
+                _plan(payload, source, gear, choice)
+                for gear, choice in zip(gears, choices, strict=True)
+            )
+            largest = max(plans, key=lambda plan: plan.work_bytes)
+            largest = replace(largest, allocations=Allocations((), (), (), ()))
+        else:
+            plans, largest = (), _plan(payload, source)
         candidate = CompiledModel(
-            work_bytes=work_bytes,
-            lower_bound_bytes=bound_bytes,
-            inputs=inputs,
-            outputs=outputs,
-            allocations=allocations,
+            work_bytes=largest.work_bytes,
+            lower_bound_bytes=max(
+                (plan.lower_bound_bytes for plan in plans), default=largest.lower_bound_bytes
+            ),
+            inputs=largest.inputs,
+            outputs=largest.outputs,
+            allocations=largest.allocations,
             compiled_for=this_machine(),
             compiled_from=CompiledFrom(sha256=digest, shapes=asked, optimisation=level),
             payload_bytes=len(payload),
             payload_sha256=hashlib.sha256(payload).hexdigest(),
+            gears=plans,
         )
         candidates.append((candidate, payload))
     compiled, payload = min(candidates, key=lambda pair: pair[0].work_bytes + pair[0].weight_bytes)
     return compiled, encode(compiled, payload)
+
+
+def _plan(
+    payload: bytes, source: Path, shapes: Shapes | None = None, choice: tuple[int, ...] = ()
+) -> CompiledGear:
+    """Return the plan of an optimised model with its open axes as `shapes` has them."""
+    inputs, outputs, trace = shielded(partial(_observe, payload, source, shapes or {}))
+    work_bytes, bound_bytes, allocations = _place(trace)
+    return CompiledGear(choice, work_bytes, bound_bytes, inputs, outputs, allocations)
 
 
 def _digest(source: Path) -> str:
@@ -239,14 +287,14 @@ def _optimised(model: "ModelProto") -> Iterator[tuple[str, bytes]]:
 
 
 def _observe(
-    payload: bytes, source: Path
+    payload: bytes, source: Path, shapes: Shapes
 ) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...], TracedPlacement]:
     """Run a network on made-up inputs; return its inputs, its outputs and what it allocates."""
     memory = _aligned(payload)
     with runtime().tracing():
         session = runtime().open_session(memory.ctypes.data, len(payload))
         try:
-            inputs = session.tensors("Input")
+            inputs = tuple(_shaped(spec, shapes) for spec in session.tensors("Input"))
             arrays = [_values(spec, seed=0) for spec in inputs]
             pointers = [array.ctypes.data for array in arrays]
             network = Network(session, inputs, session.tensors("Output"))
@@ -266,6 +314,14 @@ def _observe(
             str(source),
         )
     return inputs, outputs, first
+
+
+def _shaped(spec: TensorSpec, shapes: Shapes) -> TensorSpec:
+    """Return an input with the axes that its gear gives it."""
+    if spec.name not in shapes:
+        return spec
+    shape = tuple(shapes[spec.name])
+    return TensorSpec(spec.name, spec.dtype, shape, prod(shape) * ELEMENT_BYTES[spec.dtype])
 
 
 def _trace(network: Network, seed: int) -> TracedPlacement:

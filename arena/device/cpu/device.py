@@ -32,7 +32,7 @@ from arena.device.base import (
     StreamId,
 )
 from arena.device.cpu.arguments import EMPTY_POINTER, input_pointer, output_pointer
-from arena.device.cpu.loading import Instance, LoadedModels, opened, this_machine
+from arena.device.cpu.loading import Instance, LoadedModels, Way, opened, this_machine
 from arena.device.cpu.memory import HostMemory
 from arena.device.cpu.runtime import runtime, shielded
 from arena.device.cpu.streams import Launcher, Stream, Task
@@ -184,8 +184,7 @@ class CpuDevice:
 
     def describe(self, model: ModelHandle) -> ModelDescription:
         """Return inputs and outputs, in the order in which `launch` takes them."""
-        instance = self._instance(model)
-        return ModelDescription(instance.model.inputs, instance.model.outputs)
+        return self._instance(model).description
 
     def io_bytes(self, model: ModelHandle) -> int:
         """Return 0: inputs and outputs stay where the caller has them, in host memory."""
@@ -217,6 +216,8 @@ class CpuDevice:
         inputs: Sequence[Argument],
         outputs: Sequence[Argument | None],
         stream: StreamId,
+        *,
+        gear: tuple[int, ...] = (),
     ) -> Launch:
         """Start one execution on the stream's thread; see the port.
 
@@ -232,7 +233,11 @@ class CpuDevice:
             raise UsageError(
                 f"launch of model {instance.name!r} while it executes: finish it first"
             )
-        compiled = instance.model
+        try:
+            compiled = instance.description.at(gear)
+        except UsageError as error:
+            raise UsageError(f"model {instance.name!r}: {error}") from None
+        way = instance.ways[gear]
         for what, found, specs in (
             ("inputs", inputs, compiled.inputs),
             ("outputs", outputs, compiled.outputs),
@@ -259,7 +264,7 @@ class CpuDevice:
 
         def work() -> None:
             try:
-                _execute(instance, [pointer for pointer, _ in used])
+                _execute(instance, way, [pointer for pointer, _ in used])
                 for copy in copies:
                     copy()
             except Exception:
@@ -398,13 +403,13 @@ def _known(table: dict[K, T], key: K, what: str) -> T:
         raise UsageError(f"device 'cpu' has no {what} {key}: it never had, or it is gone") from None
 
 
-def _execute(instance: Instance, pointers: Sequence[int]) -> None:
+def _execute(instance: Instance, way: Way, pointers: Sequence[int]) -> None:
     """Run once; an error says whose execution it was, and where it left its plan if it did."""
     try:
         try:
-            instance.network.run(instance.placement, pointers)
+            way.network.run(way.placement, pointers)
         finally:
-            departure = instance.placement.finish()
+            departure = way.placement.finish()
     except DeviceError as error:
         raise DeviceError(
             f"model {instance.name!r}: {error}", call=error.call, code=error.code

@@ -15,8 +15,9 @@ import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
-from arena.device.base import DeviceRange, ModelHandle, ModelSource
+from arena.device.base import DeviceRange, Gear, ModelDescription, ModelHandle, ModelSource
 from arena.device.cpu.memory import HostMemory, overlaps, protect
 from arena.device.cpu.network import Network, Session
 from arena.device.cpu.placement import PlannedPlacement
@@ -24,12 +25,15 @@ from arena.device.cpu.runtime import THREADS, runtime
 from arena.device.cpu.streams import Task
 from arena.errors import DeviceError
 from arena.formats.arena_file import read_header
-from arena.formats.arena_header import ALIGN_BYTES, CompiledFor, CompiledModel
+from arena.formats.arena_header import ALIGN_BYTES, Allocations, CompiledFor, CompiledModel
 from arena.formats.source import ByteSource, open_source
 from planner.errors import UsageError
 from planner.units import format_bytes
 
-__all__ = ["Instance", "LoadedModels", "opened", "this_machine"]
+__all__ = ["Instance", "LoadedModels", "Way", "opened", "this_machine"]
+
+Choice: TypeAlias = tuple[int, ...]
+"""What a gear is chosen by; empty for a model without gears."""
 
 
 def this_machine() -> CompiledFor:
@@ -49,7 +53,7 @@ class Resident:
     session : Session
     owned : bool
         Whether the memory is the device's own.
-    networks : mapping of CompiledModel to (the same, Network)
+    networks : mapping of CompiledModel to (the same, gear to Network)
         Shared by loads of equal headers, which differ by work memory alone.
     users : int
         Instances.
@@ -59,8 +63,18 @@ class Resident:
     sha256: str
     session: Session
     owned: bool
-    networks: dict[CompiledModel, tuple[CompiledModel, Network]] = field(default_factory=dict)
+    networks: dict[CompiledModel, tuple[CompiledModel, dict[Choice, Network]]] = field(
+        default_factory=dict
+    )
     users: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How an instance executes in one gear: its types, and where its allocations lie."""
+
+    network: Network
+    placement: PlannedPlacement
 
 
 @dataclass(slots=True, eq=False)
@@ -72,12 +86,12 @@ class Instance:
     name : str
         For messages.
     model : CompiledModel
-    network : Network
+    description : ModelDescription
+    ways : mapping of gear to Way
+        One under the empty choice where there are no gears.
     resident : Resident
     work : DeviceRange or None
         None: the model needs none.
-    placement : PlannedPlacement
-        Its allocations in that memory.
     owns_work : bool
         Whether that memory is the device's own.
     last : Task or None
@@ -86,10 +100,10 @@ class Instance:
 
     name: str
     model: CompiledModel
-    network: Network
+    description: ModelDescription
+    ways: dict[Choice, Way]
     resident: Resident
     work: DeviceRange | None
-    placement: PlannedPlacement
     owns_work: bool
     last: Task | None = None
 
@@ -121,21 +135,23 @@ class LoadedModels:
             if place is not None:
                 self.require_no_weights(place, f"model {source.name!r}: work memory")
             resident = self._resident(source.name, model, file, start, weights, undo)
-            known = resident.networks.get(model)
-            if known is None:
-                known = model, Network(resident.session, model.inputs, model.outputs)
-                resident.networks[model] = known
+            if model not in resident.networks:
+                resident.networks[model] = model, _networks(resident.session, model)
+            known, networks = resident.networks[model]
             resident.users += 1
             self.residents[resident.memory.pointer] = resident
             handle = ModelHandle(next(self._handles))
             base = 0 if place is None else place.pointer
-            plan = model.allocations
             self.instances[handle] = Instance(
                 source.name,
-                *known,
+                known,
+                _description(known),
+                {
+                    choice: Way(networks[choice], PlannedPlacement(base, plan.sizes, plan.offsets))
+                    for choice, plan in _plans(known)
+                },
                 resident,
                 place,
-                PlannedPlacement(base, plan.sizes, plan.offsets),
                 owns_work=work is None and place is not None,
             )
             undo.pop_all()
@@ -252,6 +268,22 @@ class LoadedModels:
             ) from None
         undo.callback(session.close)
         return Resident(memory, model.payload_sha256, session, owned=weights is None)
+
+
+def _plans(model: CompiledModel) -> list[tuple[Choice, Allocations]]:
+    """Return the allocations of each gear; without gears, of the empty choice."""
+    return [(gear.choice, gear.allocations) for gear in model.gears] or [((), model.allocations)]
+
+
+def _networks(session: Session, model: CompiledModel) -> dict[Choice, Network]:
+    if not model.gears:
+        return {(): Network(session, model.inputs, model.outputs)}
+    return {gear.choice: Network(session, gear.inputs, gear.outputs) for gear in model.gears}
+
+
+def _description(model: CompiledModel) -> ModelDescription:
+    gears = tuple(Gear(gear.choice, gear.inputs, gear.outputs) for gear in model.gears)
+    return ModelDescription(model.inputs, model.outputs, gears=gears)
 
 
 def _require_this_machine(name: str, model: CompiledModel) -> None:

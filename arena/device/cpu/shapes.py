@@ -17,7 +17,7 @@ from planner.errors import DecodeError, SpecError
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto, ValueInfoProto
 
-__all__ = ["fix_shapes", "refuse_data_dependent_shapes"]
+__all__ = ["fix_shapes", "open_gears", "refuse_data_dependent_shapes"]
 
 _SHAPE_FROM_VALUES: Final = frozenset({"Compress", "NonMaxSuppression", "NonZero", "Unique"})
 _KNOWS_SHAPES_ONLY: Final = frozenset({"Shape", "Size"})
@@ -91,6 +91,52 @@ def fix_shapes(model: "ModelProto", shapes: Mapping[str, Sequence[int]]) -> None
         for axis in value.type.tensor_type.shape.dim:
             if axis.dim_value < 1:
                 axis.Clear()
+
+
+def open_gears(
+    model: "ModelProto",
+    shapes: Mapping[str, Sequence[int]],
+    gears: Sequence[Mapping[str, Sequence[int]]],
+) -> list[tuple[int, ...]]:
+    """Fix all axes of the inputs but those that differ between gears, in place.
+
+    Parameters
+    ----------
+    shapes : mapping of input name to axes
+        Of inputs that are the same in all gears.
+    gears : sequence of mapping of input name to axes
+        Two or more, all of the same inputs.
+
+    Returns
+    -------
+    list of tuple of int
+        The choice that each gear is: the axes that differ, in the order of inputs and axes.
+
+    Raises
+    ------
+    SpecError
+        As `fix_shapes`, for any gear.
+    """
+    from onnx import ModelProto
+
+    weights = {weight.name for weight in model.graph.initializer}
+    inputs = [value for value in model.graph.input if value.name not in weights]
+    for gear in gears:
+        probe = ModelProto()
+        probe.graph.input.extend(inputs)
+        fix_shapes(probe, {**shapes, **gear})
+    fix_shapes(model, {**shapes, **gears[0]})
+    choices: list[list[int]] = [[] for _ in gears]
+    for value in inputs:
+        axes = value.type.tensor_type.shape.dim
+        for index, found in enumerate(
+            zip(*(gear.get(value.name, ()) for gear in gears), strict=True)  # one rank
+        ):
+            if len(set(found)) > 1:
+                axes[index].dim_param = f"gear {value.name} {index}"
+                for choice, size in zip(choices, found, strict=True):
+                    choice.append(size)
+    return [tuple(choice) for choice in choices]
 
 
 def _fix_input(value: "ValueInfoProto", shape: Sequence[int] | None) -> None:

@@ -6,8 +6,8 @@ from typing import Any, Final
 from arena.device.acl_codes import AclCode
 from arena.device.acl_types import DATA_TYPES, TensorFormat
 from arena.device.twin.binding import CallFailed, acl_call
-from arena.device.twin.images import gears_of
-from arena.device.twin.process import Process
+from arena.device.twin.gears import choices_of, input_shapes, output_shape
+from arena.device.twin.process import LoadedModel, Process
 from arena.formats.om import OmFile
 from arena.formats.om_tensors import GearsKind
 from planner.model import TensorSpec
@@ -25,6 +25,7 @@ class DescriptionCalls:
     def __init__(self, process: Process) -> None:
         self._process = process
         self._descs: dict[int, OmFile | None] = {}
+        self._models: dict[int, LoadedModel] = {}
 
     @acl_call(bare=True, failed=(0,))
     def create_desc(self) -> int:
@@ -35,10 +36,12 @@ class DescriptionCalls:
     def destroy_desc(self, desc: int) -> None:
         """Forget a description."""
         self._process.drop(self._descs, desc, AclCode.INVALID_PARAM, "description")
+        self._models.pop(desc, None)
 
     def _fill_desc(self, desc: int, om: OmFile) -> None:
         self._process.get(self._descs, desc, AclCode.INVALID_PARAM, "description")
         self._descs[desc] = om
+        self._models.pop(desc, None)
 
     @acl_call("kI")
     def get_desc(self, desc: int, number: int) -> None:
@@ -46,6 +49,7 @@ class DescriptionCalls:
         models = self._process.models
         model = self._process.get(models, number, AclCode.GE_EXEC_MODEL_ID_INVALID, "model")
         self._fill_desc(desc, model.image.om)
+        self._models[desc] = model
 
     @acl_call("ks")
     def get_desc_from_file(self, desc: int, path: str) -> None:
@@ -152,21 +156,39 @@ class DescriptionCalls:
 
     @acl_call("kk", failed=_EMPTY)
     def get_cur_output_dims(self, desc: int, index: int) -> dict[str, Any]:
-        """Return name and shape of an output."""
-        return _dims(self._output(desc, index))
+        """Return name and shape of an output, at the gear that the loaded model was set to last."""
+        om, spec = self._om(desc), self._output(desc, index)
+        model = self._models.get(desc)
+        return _dims(spec, output_shape(om, spec, model.gear if model else ()))
 
     @acl_call("k", failed=_EMPTY)
     def get_dynamic_batch(self, desc: int) -> dict[str, Any]:
         """Return the batch sizes that a model was compiled for."""
-        batches = [choice[0] for choice in gears_of(self._om(desc), GearsKind.BATCH)]
+        batches = [choice[0] for choice in choices_of(self._om(desc), GearsKind.BATCH)]
         return {"batchCount": len(batches), "batch": batches}
 
     @acl_call("kk", failed=_EMPTY)
     def get_dynamic_hw(self, desc: int, _index: int) -> dict[str, Any]:
         """Return the image sizes that a model was compiled for."""
-        sizes = [list(choice) for choice in gears_of(self._om(desc), GearsKind.HW)]
+        sizes = [list(choice) for choice in choices_of(self._om(desc), GearsKind.HW)]
         return {"hwCount": len(sizes), "hw": sizes}
 
+    @acl_call("kk", failed=(0,))
+    def get_input_dynamic_gear_count(self, desc: int, _index: int) -> int:
+        """Return how many combinations of dims a model was compiled for."""
+        return len(choices_of(self._om(desc), GearsKind.DIMS))
 
-def _dims(spec: TensorSpec) -> dict[str, Any]:
-    return {"name": spec.name, "dimCount": len(spec.shape), "dims": list(spec.shape)}
+    @acl_call("kkk", failed=([],))
+    def get_input_dynamic_dims(self, desc: int, _index: int, count: int) -> list[dict[str, Any]]:
+        """Return these combinations: the axes of all inputs, one after another."""
+        om = self._om(desc)
+        choices = choices_of(om, GearsKind.DIMS)
+        if count < len(choices):
+            raise CallFailed(AclCode.INVALID_PARAM, f"room for {count} gears of {len(choices)}")
+        rows = (sum(input_shapes(om, choice), ()) for choice in choices)
+        return [{"name": "", "dimCount": len(row), "dims": list(row)} for row in rows]
+
+
+def _dims(spec: TensorSpec, shape: Sequence[int] | None = None) -> dict[str, Any]:
+    dims = spec.shape if shape is None else shape
+    return {"name": spec.name, "dimCount": len(dims), "dims": list(dims)}

@@ -1,5 +1,6 @@
 """``acl.mdl``: queries, loads, datasets and executions."""
 
+import operator
 import time
 from collections.abc import Sequence
 from typing import Any, Final
@@ -7,7 +8,7 @@ from typing import Any, Final
 from arena.device.acl_codes import AclCode
 from arena.device.acl_types import GEARS_INPUT, MallocPolicy
 from arena.device.twin.binding import CallFailed, acl_call
-from arena.device.twin.images import gears_of
+from arena.device.twin.gears import choices_of, input_bytes, input_shapes, output_bytes
 from arena.device.twin.load_config import LoadConfig, load_by_config
 from arena.device.twin.loading import Memory, load_model, query_model, unload_model
 from arena.device.twin.process import DataBuffer, Dataset, LoadedModel, Process
@@ -162,18 +163,35 @@ class ModelCalls:
         """Choose the image size of the next executions."""
         self._choose(number, dataset, index, GearsKind.HW, (height, width))
 
+    @acl_call("IkkO")
+    def set_input_dynamic_dims(self, number: int, dataset: int, index: int, dims: Any) -> None:
+        """Choose the axes of all inputs, one after another, of the next executions."""
+        om = self._process.model(number).image.om
+        try:
+            axes = tuple(operator.index(axis) for axis in dims["dims"])
+            given = operator.index(dims["dimCount"])
+        except (TypeError, KeyError, IndexError):
+            raise CallFailed(AclCode.INVALID_PARAM, f"{dims!r} are no dims") from None
+        choices = choices_of(om, GearsKind.DIMS)
+        rows = {sum(input_shapes(om, choice), ()): choice for choice in choices}
+        self._choose(number, dataset, index, GearsKind.DIMS, rows.get(axes[:given], axes))
+
     def _choose(
         self, number: int, dataset: int, index: int, kind: GearsKind, choice: tuple[int, ...]
     ) -> None:
-        om = self._process.model(number).image.om
-        choices = gears_of(om, kind)
+        model = self._process.model(number)
+        om = model.image.om
+        choices = choices_of(om, kind)
         if choice not in choices:
             raise CallFailed(
                 AclCode.GE_DYNAMIC_BATCH_SIZE_INVALID, f"{choice} is none of the gears {choices}"
             )
         if index >= len(om.inputs) or om.inputs[index].name != GEARS_INPUT:
             raise CallFailed(AclCode.INVALID_PARAM, f"input {index} is not {GEARS_INPUT}")
-        self._dataset(dataset).gear = choice
+        target = self._dataset(dataset)
+        if index >= len(target.buffers) or target.buffers[index].pointer == 0:
+            raise CallFailed(AclCode.INVALID_PARAM, f"input {index} has no memory to write to")
+        target.gear = model.gear = choice
 
     # ------------------------------------------------------------------ executions
 
@@ -212,25 +230,29 @@ class ModelCalls:
             raise CallFailed(
                 AclCode.GE_DYNAMIC_BATCH_SIZE_INVALID, f"no gear was chosen ({om.gears})"
             )
-        for what, buffers, specs in (
-            ("input", given.buffers, om.inputs),
-            ("output", taken.buffers, om.outputs),
+        for what, buffers, specs, at_gear in (
+            ("input", given.buffers, om.inputs, input_bytes),
+            ("output", taken.buffers, om.outputs, output_bytes),
         ):
             if len(buffers) != len(specs):
                 raise CallFailed(
                     AclCode.GE_PARAM_INVALID,
                     f"{len(buffers)} {what} buffers, the model has {len(specs)}",
                 )
-            for index, (buffer, spec) in enumerate(zip(buffers, specs, strict=True)):
-                if buffer.pointer and buffer.size_bytes < spec.size_bytes - _SIZE_SLACK_BYTES:
+            exact = at_gear(om, given.gear) if om.gears else [spec.size_bytes for spec in specs]
+            # With gears a device looks at no size and reads beyond: the twin has no slack there.
+            slack = 0 if om.gears else _SIZE_SLACK_BYTES
+            for index, (buffer, needed) in enumerate(zip(buffers, exact, strict=True)):
+                if buffer.pointer and buffer.size_bytes < needed - slack:
                     raise CallFailed(
                         AclCode.GE_PARAM_INVALID,
-                        f"{what} {index} has {buffer.size_bytes} bytes, needs {spec.size_bytes}",
+                        f"{what} {index} has {buffer.size_bytes} bytes, needs {needed}",
                     )
         for index, (buffer, spec) in enumerate(zip(given.buffers, om.inputs, strict=True)):
             if buffer.pointer == 0 and spec.size_bytes:
                 raise CallFailed(AclCode.GE_PARAM_INVALID, f"input {index} has no memory")
-            _check_dims(index, spec, given.dims.get(index))
+            if om.gears is None:
+                _check_dims(index, spec, given.dims.get(index))
         return model, given.buffers, taken.buffers
 
     def _supply_output(

@@ -14,7 +14,6 @@ from arena.device.twin.memory import Span
 from arena.errors import FormatError
 from arena.formats.om import OmFile, OmKind, OmSizes, read_om, read_om_sizes
 from arena.formats.om_layout import PartitionType
-from arena.formats.om_tensors import GearsKind
 from arena.formats.source import ByteSource, open_source
 
 __all__ = [
@@ -22,7 +21,6 @@ __all__ = [
     "ImageCache",
     "ModelImage",
     "copy_weights",
-    "gears_of",
     "query_sizes",
 ]
 
@@ -109,8 +107,3 @@ def _opened(content: Content) -> Iterator[ByteSource]:
         raise CallFailed(AclCode.GE_EXEC_MODEL_PATH_INVALID, str(error)) from None
     except FormatError as error:
         raise CallFailed(AclCode.GE_PARAM_INVALID, str(error)) from None
-
-
-def gears_of(om: OmFile, kind: GearsKind) -> tuple[tuple[int, ...], ...]:
-    """Return the gears of a model if they are of that kind; none otherwise."""
-    return om.gears.choices if om.gears is not None and om.gears.kind is kind else ()

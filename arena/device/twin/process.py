@@ -15,6 +15,7 @@ from arena.device.acl_types import RunMode
 from arena.device.twin.binding import CallFailed, ErrorText
 from arena.device.twin.config import TwinConfig
 from arena.device.twin.execution import Execution, run_execution
+from arena.device.twin.gears import input_bytes, output_bytes
 from arena.device.twin.images import ImageCache, ModelImage
 from arena.device.twin.memory import Block, DeviceMemory, is_device_pointer
 from arena.device.twin.streams import Event, Stream
@@ -116,7 +117,13 @@ class Dataset:
 
 @dataclass(eq=False, slots=True)
 class LoadedModel:
-    """One loaded model: where its work and weights lie, and what the device took for it."""
+    """One loaded model: where its work and weights lie, and what the device took for it.
+
+    Attributes
+    ----------
+    gear : tuple of int
+        What was chosen last, for whichever dataset; empty before.
+    """
 
     number: int
     image: ModelImage
@@ -124,25 +131,32 @@ class LoadedModel:
     work: tuple[int, int]
     weights: tuple[int, int]
     owned: Sequence[Block]
+    gear: tuple[int, ...] = ()
 
     def execution(
         self, gear: tuple[int, ...], inputs: Sequence[DataBuffer], outputs: Sequence[DataBuffer]
     ) -> Execution:
         """Return the execution of this model on the given buffers.
 
-        Inputs that the run time fills are not read: their content is the device's business.
+        Inputs that the run time fills are not read: their content is the device's business. At a
+        gear buffers may be larger than what is read and written.
         """
         om = self.image.om
+        read = input_bytes(om, gear) if gear else [buffer.size_bytes for buffer in inputs]
+        written = output_bytes(om, gear) if gear else [buffer.size_bytes for buffer in outputs]
         return Execution(
             self.image.identity + repr(gear).encode(),
             self.work,
             self.weights,
             [
-                (buffer.pointer, buffer.size_bytes)
-                for buffer, spec in zip(inputs, om.inputs, strict=True)
+                (buffer.pointer, min(size, buffer.size_bytes))
+                for buffer, size, spec in zip(inputs, read, om.inputs, strict=True)
                 if spec.name not in om.hidden_inputs
             ],
-            [(buffer.pointer, buffer.size_bytes) for buffer in outputs],
+            [
+                (buffer.pointer, min(size, buffer.size_bytes))
+                for buffer, size in zip(outputs, written, strict=True)
+            ],
         )
 
 

@@ -13,7 +13,7 @@ from arena.sizes import read_facts
 from arena.sources import locate_model, stand_in
 from planner.errors import DecodeError, SpecError
 from planner.fleet import ModelSpec
-from planner.model import ModelId
+from planner.model import ModelId, TensorSpec
 from tests.fleets import small_fleet, write_fleet
 
 
@@ -32,13 +32,16 @@ def test_files_of_one_stem_get_names_of_their_own(
     assert [model.file for model in measured.models] == ["a/model@v1.om", "b/model@v1.om"]
 
 
-def test_models_with_gears_are_left_out_and_named(tmp_path: Path) -> None:
-    path = tmp_path / "geared.om"
+def test_models_with_gears_are_planned_at_the_largest_or_left_out_and_named(tmp_path: Path) -> None:
+    path, unknown = tmp_path / "geared.om", tmp_path / "preprocessed.om"
     gears = Gears(GearsKind.BATCH, ((1,), (2,)))
     write_om(path, OmSpec(work_bytes=512, weight_bytes=512, gears=gears))
-    measured = measure_files([path], tmp_path)
-    assert measured.models == ()
-    assert "left out: wants a choice of" in measured.warnings[0]
+    aipp = (TensorSpec("ascend_dynamic_aipp_data", "uint8", (64,), 64),)
+    write_om(unknown, OmSpec(work_bytes=512, weight_bytes=512, gears=gears, inputs=aipp))
+    measured = measure_files([path, unknown], tmp_path)
+    assert [model.id for model in measured.models] == ["geared"]
+    assert measured.warnings[0].endswith("planned at its largest gear of dynamic batch: 1, 2")
+    assert "preprocessed.om: left out: wants a choice of" in measured.warnings[1]
 
 
 def test_dynamic_models_are_warned_of(tmp_path: Path) -> None:

@@ -75,6 +75,34 @@ SIZE = r"expected 0 to 2\^62 bytes"
             lambda: ModelSpec(DET, "", 1, 1, inputs=(("x", (1,)),)),
             "models.det.inputs: a declared model has no shapes to fix",
         ),
+        (
+            lambda: ModelSpec(DET, "", 1, 1, gears=(("x", ((1,), (2,))),)),
+            "models.det.gears: a declared model has no gears",
+        ),
+        (
+            lambda: ModelSpec(DET, "f", gears=(("x", ((1,),)),)),
+            "models.det.gears.x: found 1 shapes, expected one for each gear: two or more",
+        ),
+        (
+            lambda: ModelSpec(DET, "f", gears=(("x", ((1,), (2,))), ("y", ((1,), (2,), (3,))))),
+            "models.det.gears.y: found 3 shapes, expected one for each gear",
+        ),
+        (
+            lambda: ModelSpec(DET, "f", gears=(("x", ((1, 3), (2,))),)),
+            r"models.det.gears.x\[1\]: found 1 axes, expected 2 as in the first gear",
+        ),
+        (
+            lambda: ModelSpec(DET, "f", gears=(("x", ((1,), (0,))),)),
+            r"models.det.gears.x\[1\]\[0\]: found 0, expected an axis >= 1",
+        ),
+        (
+            lambda: ModelSpec(DET, "f", gears=(("x", ((1,), (2,), (1,))),)),
+            "models.det.gears: two gears have the same shapes",
+        ),
+        (
+            lambda: ModelSpec(DET, "f", inputs=(("x", (1,)),), gears=(("x", ((1,), (2,))),)),
+            "models.det.gears: 'x' is given twice",
+        ),
         (lambda: ModelSpec(DET, " f"), "models.det.file: name ' f': expected printable text"),
         (lambda: ModelSpec(DET, "f", inputs=(("", (1,)),)), "models.det.inputs: name ''"),
         # steps
@@ -201,6 +229,15 @@ def test_values_at_the_ends_are_legal() -> None:
     assert replace(FLEET, pipelines=(most,)).pipelines == (most,)
     assert ModelSpec(DET, "f", inputs=(("x", ()), ("y", (1, 3)))).inputs[1] == ("y", (1, 3))
     assert StepSpec("ö b", DET, "lane of {channel}", time_ns=0).lane_of(3) == "lane of 3"
+
+
+def test_gears_are_shapes_of_all_inputs_one_after_another() -> None:
+    gears = (("x", ((1, 3), (8, 3))), ("n", ((1,), (8,))))
+    model = ModelSpec(DET, "f", gears=gears)
+    assert model.gear_shapes() == ({"x": (1, 3), "n": (1,)}, {"x": (8, 3), "n": (8,)})
+    assert ModelSpec(DET, "f").gear_shapes() == ()
+    one = ModelSpec(DET, "f", gears=(("x", ((4, 3), (4, 5))), ("n", ((2,), (2,)))))
+    assert len(one.gear_shapes()) == 2, "one input may stay the same"
 
 
 def test_names_of_channels_and_instances() -> None:

@@ -9,6 +9,7 @@ import jsonschema
 import pytest
 import yaml
 
+from planner.codec import fleet_to_mapping
 from planner.errors import SpecError
 from planner.fleet import CrossStream, Dedupe, FleetSpec
 from planner.fleet_file import decode_fleet, fleet_schema, parse_fleet, parse_text
@@ -411,3 +412,32 @@ def test_every_example_is_a_fleet_and_fits_the_schema(name: str) -> None:
 def test_the_schema_refuses_what_it_can_see(text: str) -> None:
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(parse_text(text), fleet_schema())
+
+
+GEARED = """
+    version: 1
+    models: {read: {file: rec.onnx, gears: {x: [[1, 3, 48, 320], [8, 3, 48, 320]], n: [[1], [8]]}}}
+    pipelines: {p: {steps: {read: {model: read}}}}
+    """
+
+
+def test_gears_of_a_file_that_is_compiled_here() -> None:
+    fleet = parse_fleet(GEARED)
+    assert fleet.models[0].gear_shapes()[1] == {"x": (8, 3, 48, 320), "n": (8,)}
+    jsonschema.validate(parse_text(GEARED), fleet_schema())
+    assert decode_fleet(fleet_to_mapping(fleet)) == parse_fleet(GEARED, name="fleet")
+
+
+@pytest.mark.parametrize(
+    ("gears", "message"),
+    [
+        ("{x: [1, 8]}", "models.read.gears.x[0]: found int 1, expected a list of whole numbers"),
+        ("{x: 8}", "models.read.gears.x: found int 8, expected a list of shapes such as [[1, 3]"),
+        ("[1, 8]", "models.read.gears: found a list, expected a mapping"),
+    ],
+)
+def test_faults_in_gears_have_their_place(gears: str, message: str) -> None:
+    text = GEARED.replace("{x: [[1, 3, 48, 320], [8, 3, 48, 320]], n: [[1], [8]]}", gears)
+    with pytest.raises(SpecError) as caught:
+        parse_fleet(text)
+    assert str(caught.value).startswith(message)

@@ -113,6 +113,9 @@ def test_a_missing_size_and_gears_are_refused_with_their_place() -> None:
     geared = {**SIZES, ModelId("big"): ModelSize(512, 0, gears="batch 1, 2, 4")}
     with pytest.raises(SpecError, match=r"models\.big: wants a choice of batch 1, 2, 4"):
         plan_fleet(SMALL, geared)
+    known = replace(geared[ModelId("big")], gear_choices=((1,), (2,), (4,)))
+    plan = plan_fleet(SMALL, {**geared, ModelId("big"): known})
+    assert plan.size_of(ModelId("big")).gear_choices == ((1,), (2,), (4,))
 
 
 def test_a_model_that_no_step_uses_costs_nothing() -> None:

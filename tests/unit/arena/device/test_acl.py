@@ -21,7 +21,6 @@ from arena.device.base import (
 )
 from arena.device.twin import MemoryKind, RunMode, Twin, TwinConfig
 from arena.errors import DeviceError
-from arena.formats.om_tensors import Gears, GearsKind
 from arena.formats.om_writer import OmSpec, om_bytes
 from planner.errors import UsageError
 from planner.model import TensorSpec, page_rounded
@@ -416,19 +415,6 @@ def test_hidden_inputs_are_supplied(stage: Stage, tmp_path: Path) -> None:
     stream = stage.device.create_stream()
     (output,) = stage.device.finish(stage.device.launch(model, [DATA], [None], stream))
     assert output is not None
-    stage.device.destroy_stream(stream)
-    stage.device.unload(model)
-
-
-def test_gears_need_a_choice_that_the_port_has_not(stage: Stage, tmp_path: Path) -> None:
-    image = TensorSpec("x", "float32", (1, 256), CHAINED_BYTES)
-    hidden = TensorSpec("ascend_mbatch_shape_data", "int32", (1,), 4)
-    gears = Gears(GearsKind.BATCH, ((1,), (2,)))
-    source = om_source(tmp_path, chained_spec("gears", 1, inputs=(image, hidden), gears=gears))
-    model = stage.device.load(source, work=None, weights=None)
-    stream = stage.device.create_stream()
-    with pytest.raises(DeviceError, match=r"145013.*no gear was chosen \(dynamic batch: 1, 2\)"):
-        stage.device.launch(model, [DATA], [None], stream)
     stage.device.destroy_stream(stream)
     stage.device.unload(model)
 

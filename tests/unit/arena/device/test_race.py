@@ -111,6 +111,8 @@ class PaperDevice:
         inputs: Sequence[Argument],
         outputs: Sequence[Argument | None],
         stream: StreamId,
+        *,
+        gear: tuple[int, ...] = (),
     ) -> Launch:
         self.note(f"launch {model}")
         return PaperLaunch(model, stream)

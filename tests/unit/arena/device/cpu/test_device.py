@@ -299,7 +299,8 @@ def test_weights_are_shared_and_read_only_while_in_use(arena: Path, other: Path)
         weights = DeviceRange(block.pointer, device.query_size(ModelSource("m", arena))[1])
         with Loaded(device, arena, weights=weights) as net:
             shared = device.load(net.source, work=None, weights=weights)
-            networks = {device._models.instances[handle].network for handle in (net.handle, shared)}
+            instances = [device._models.instances[handle] for handle in (net.handle, shared)]
+            networks = {instance.ways[()].network for instance in instances}
             assert len(networks) == 1
             load_other = partial(device.load, ModelSource("other", other))
             with pytest.raises(DeviceError, match=r"fill at .* meets weights in use at"):
@@ -332,7 +333,7 @@ def test_sharers_of_weights_need_the_same_payload_not_the_same_file(
         handle = device.load(ModelSource("wider", wider), work=None, weights=net.weights)
         ours, theirs = (device._models.instances[each] for each in (net.handle, handle))
         assert ours.resident is theirs.resident
-        assert ours.network is not theirs.network
+        assert ours.ways[()].network is not theirs.ways[()].network
         device.unload(handle)
 
 
@@ -456,7 +457,7 @@ def test_events_order_two_streams(arena: Path) -> None:
 def test_one_thread_keeps_two_lanes_busy(arena: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     meeting = threading.Barrier(2, timeout=20)
 
-    def meet(_instance: object, _pointers: object) -> None:
+    def meet(_instance: object, _way: object, _pointers: object) -> None:
         meeting.wait()
 
     with open_device() as device, Loaded(device, arena) as a, Loaded(device, arena) as b:
