@@ -213,7 +213,8 @@ def _alone(member: _Member, name: str) -> PipelineSpec:
         replace(
             step,
             lane=step.lane_of(member.channel),
-            locks=tuple(_filled(lock, member.channel) for lock in step.locks),
+            # Two templates may come to mean one lock in this channel.
+            locks=tuple(dict.fromkeys(_filled(lock, member.channel) for lock in step.locks)),
         )
         for step in member.pipeline.steps
     )

@@ -1,6 +1,5 @@
 """The way out in which planning itself chooses what runs in turn, within what the memory allows."""
 
-from dataclasses import replace
 from typing import Final
 
 from planner.fit import FitOptions, fit_fleet
@@ -41,6 +40,5 @@ def budget_within(plan: Plan) -> int | None:
 
 def fitted(plan: Plan, budget_bytes: int) -> Plan:
     """Return the plan of the same fleet within a budget, with order and locks added."""
-    sizes = {model: replace(size, gears="") for model, size in plan.sizes}
     options = PlanOptions(plan.rule, plan.page_bytes, plan.added)
-    return fit_fleet(plan.fleet, sizes, options, budget_bytes, fit=EFFORT)
+    return fit_fleet(plan.fleet, dict(plan.sizes), options, budget_bytes, fit=EFFORT)

@@ -60,6 +60,17 @@ def test_a_lock_ties_and_one_large_group_is_left_to_a_plan() -> None:
     assert heights(spec) == (None, [])
 
 
+def test_templates_that_mean_one_lock_are_one() -> None:
+    locks = ("g-{channel}", "g-0")
+    spec = fleet(StepSpec("a", BIG, "x-{channel}", locks=locks), StepSpec("b", SMALL, "y"))
+    two = replace(spec, pipelines=(replace(spec.pipelines[0], channels=2),))
+    joined = JoinedHeights(plan_fleet(spec, SIZES), lambda _: True)
+    assert joined.of(two) is None  # all are tied
+    one = PipelineSpec("q", (StepSpec("c", SMALL, "z-{channel}"),), channels=6)
+    more = replace(spec, pipelines=(*spec.pipelines, one))
+    assert joined.of(more) == Heights(7 * 1024 + 4096, 7 * 1024 + 4096)
+
+
 def test_a_name_of_another_channel_ties() -> None:
     one = PipelineSpec("p", (StepSpec("a", BIG, "x-{channel}"),), channels=12)
     other = PipelineSpec("q", (StepSpec("b", SMALL, "x-1"), StepSpec("c", SMALL, "z")))
