@@ -93,8 +93,8 @@ class Frontier:
     concurrent : FrontierPoint
         The plan with nothing added. It is no point where a smaller one is as fast.
     serial_bytes : int
-        Total of everything serial: the weights and the largest work region. What steps hand on to
-        one another comes on top.
+        Total of everything serial: the weights, the largest work region, and all that steps hand on
+        to one another.
     serial_makespan : int
         The sum of all times: of everything serial, and of any plan if a second lane gained nothing.
     assumed : tuple of (str, str)
@@ -148,13 +148,13 @@ def frontier(
     fleet = concurrent.fleet
     known = slowdowns or {}
     fast = point_of(concurrent, known)
-    serial_bytes = concurrent.weight_bytes + _largest_region(concurrent)
+    handed_on = sum(concurrent.rule.reserved_bytes(b.size_bytes) for b in concurrent.buffers)
+    serial_bytes = concurrent.weight_bytes + _largest_region(concurrent) + handed_on
     points = [fast]
     if serial_bytes < concurrent.total_bytes:
         slow = point_of(within(serial_bytes), known)
         points.append(slow)
-        floor = max(serial_bytes, slow.plan.total_bytes)
-        gaps = [_Gap(floor, concurrent.total_bytes, slow, fast)]
+        gaps = [_Gap(serial_bytes, concurrent.total_bytes, slow, fast)]
         while len(points) < plans_max:
             gaps = [gap for gap in gaps if gap.area > 0]
             if not gaps:

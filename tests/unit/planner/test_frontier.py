@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from planner.codec import decode_plan, encode_plan
 from planner.fit import Fitter, fit_fleet
 from planner.fleet import FleetSpec, ModelSpec, PipelineSpec, StepSpec
+from planner.fleet_file import parse_fleet
 from planner.frontier import Frontier, frontier, knee_of, non_dominated, point_of
 from planner.judge import judge
 from planner.makespan import MakespanUnit
@@ -19,6 +20,8 @@ from planner.pipeline import plan_fleet
 from planner.plan import Plan
 from planner.units import KiB
 from tests.frontiers import all_plans, exact, four_lanes, frontier_of, sizes_of
+from tests.plans_io import HANDING_YAML
+from tests.strategies_io import sizes_of as io_sizes_of
 
 
 def test_no_point_of_the_true_frontier_is_missing() -> None:
@@ -157,6 +160,20 @@ def test_a_fitter_makes_the_plans_of_each_budget_alone() -> None:
         raw = fitter.within(budget, trials_max=0)
         assert (raw.total_bytes, raw.price) == (alone.total_bytes, alone.price)
         assert len(raw.added) >= len(alone.added)
+
+
+def test_plans_of_steps_that_hand_tensors_on_fit_what_they_were_made_for() -> None:
+    fleet = parse_fleet(HANDING_YAML)
+    fitter = Fitter(fleet, io_sizes_of(fleet))
+    got = frontier(fitter.free, fitter.within, plans_max=12)
+    assert len(got.points) >= 2
+    for more, less in pairwise(got.points):
+        assert less.plan.total_bytes < more.plan.total_bytes
+        assert less.makespan > more.makespan
+    for point in got.points:
+        assert point.plan.fits
+        assert not judge(point.plan)
+    assert got.points[-1].plan.total_bytes <= got.serial_bytes
 
 
 def test_fitted_plans_make_the_true_frontier() -> None:
