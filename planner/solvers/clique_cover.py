@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 
-__all__ = ["clique_cover"]
+from planner.masks import mask_indices
+
+__all__ = ["clique_cover", "maximal_cliques"]
 
 
 def clique_cover(masks: Sequence[int], cliques_max: int | None = None) -> list[tuple[int, ...]]:
@@ -54,3 +56,53 @@ def clique_cover(masks: Sequence[int], cliques_max: int | None = None) -> list[t
             other = (uncovered[k] & -uncovered[k]).bit_length() - 1
             add([k, other], mask & masks[other])
     return list(cliques)
+
+
+def maximal_cliques(masks: Sequence[int], most: int) -> list[tuple[int, ...]] | None:
+    """Return every maximal clique, each ascending, or None where there are more than `most`.
+
+    Parameters
+    ----------
+    masks : sequence of int, length n
+        Bit j of mask i is set iff i and j are joined.
+    most : int
+        >= 0. A graph of n vertices may have 3^(n/3) of them.
+
+    Notes
+    -----
+    Deterministic. Gives up as soon as one is too many, or after 8 (`most` + n) partial cliques.
+
+    References
+    ----------
+    .. [1] C. Bron, J. Kerbosch, "Algorithm 457: finding all cliques of an undirected graph", CACM
+       16 (9), 1973; the pivot of E. Tomita, A. Tanaka, H. Takahashi, TCS 363, 2006.
+
+    Examples
+    --------
+    >>> maximal_cliques([0b0110, 0b0101, 0b1011, 0b0100], most=9)
+    [(2, 3), (0, 1, 2)]
+    >>> maximal_cliques([0b0110, 0b0101, 0b1011, 0b0100], most=1) is None
+    True
+    """
+    found: list[tuple[int, ...]] = []
+    # Of a clique: the vertices that could extend it, and those that were tried already.
+    todo: list[tuple[tuple[int, ...], int, int]] = [((), (1 << len(masks)) - 1, 0)]
+    for _ in range(8 * (most + len(masks)) + 1):
+        if not todo:
+            return found
+        clique, candidates, tried = todo.pop()
+        if not candidates:
+            if not tried and clique:
+                found.append(tuple(sorted(clique)))
+                if len(found) > most:
+                    return None
+            continue
+        pivot = max(
+            mask_indices(candidates | tried),
+            key=lambda v: ((masks[v] & candidates).bit_count(), -v),
+        )
+        for v in mask_indices(candidates & ~masks[pivot]):
+            todo.append(((*clique, v), candidates & masks[v], tried & masks[v]))
+            candidates ^= 1 << v
+            tried |= 1 << v
+    return None if todo else found

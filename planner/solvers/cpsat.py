@@ -2,18 +2,23 @@
 
 It sees what orders and branch and bound do not, and proves what they cannot; on hard kernels it
 seldom improves a good plan. On a timeline conflicts are one constraint on rectangles (life by
-bytes), elsewhere one on each clique of a cover.
+bytes), and the least height is asked for. Elsewhere they are one on each maximal clique where these
+are few, else on each clique of a cover; there it is asked whether anything is lower, since proofs
+come many times as soon so (measured: kernels of 32 to 58 buffers in 0.6 to 1.9 s, the least height
+in 2 to more than 8). Read from the top downward a placement is one as well: without pins, walls and
+alignments only one of the two is looked at.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from threading import Thread
+from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 from planner.problem import Assignment, Bound, Problem
 from planner.solvers.attempt import Attempt
-from planner.solvers.clique_cover import clique_cover
+from planner.solvers.clique_cover import clique_cover, maximal_cliques
 from planner.solvers.grid import Grid
 
 if TYPE_CHECKING:
@@ -25,6 +30,8 @@ __all__ = ["SecondOpinion", "is_available", "solve"]
 
 _GRANULES_MAX: Final = 1 << 60
 _POLL_SECONDS: Final = 0.05
+_CLIQUES_EACH: Final = 16
+"""Maximal cliques a buffer that are all stated; more, and a cover of them does."""
 
 
 def is_available() -> bool:
@@ -81,18 +88,31 @@ def solve(
     >>> solve(ring, stacked, Bound(3), seconds=10, workers=1).assignment.height_bytes(ring)
     3
     """
-    opinion = SecondOpinion(problem, incumbent, bound, seconds, workers)
-    while opinion.attempt is None:
-        opinion.wait(_POLL_SECONDS)
-        if should_stop is not None and should_stop():
-            opinion.stop()
+    end = monotonic() + seconds
+    best, nodes = incumbent, 0
+    while True:
+        left = max(0.001, end - monotonic())
+        opinion = SecondOpinion(problem, best, bound, left, workers)
+        while opinion.attempt is None:
+            opinion.wait(_POLL_SECONDS)
+            if should_stop is not None and should_stop():
+                opinion.stop()
+        nodes += opinion.attempt.nodes
+        if opinion.attempt.assignment is None:
+            break
+        best = opinion.attempt.assignment
+        if monotonic() >= end or (should_stop is not None and should_stop()):
+            break
+    if best is not incumbent:
+        return Attempt.fits(best, nodes=nodes)
     return opinion.attempt
 
 
 class SecondOpinion:
     """A run of CP-SAT beside other work: `attempt` is None until it has ended.
 
-    Parameters are those of `solve`.
+    Parameters are those of `solve`. Away from timelines it ends with the first assignment that is
+    lower than the incumbent, which may be far from the lowest.
     """
 
     def __init__(
@@ -118,9 +138,16 @@ class SecondOpinion:
             self.attempt = Attempt.exhausted(nodes=0)
             return
         model = cp_model.CpModel()
-        places = _places(model, space, self._grid.offsets(incumbent))
+        hint = self._grid.offsets(incumbent)
+        pair = _pair_to_order(problem, self._grid, space)
+        if pair is not None and hint[pair[0]] > hint[pair[1]]:
+            hint = (hint + space.sizes).max() - hint - space.sizes  # read downward
+        places = _places(model, space, hint)
+        if pair is not None:
+            model.add(places[pair[0]] + int(space.sizes[pair[0]]) <= places[pair[1]])
         _keep_apart(model, self._grid, places)
-        _minimise(model, self._grid, places, lowest, height)
+        if problem.lifetimes is not None:
+            _minimise(model, self._grid, places, lowest, height)
         self._thread = Thread(target=self._run, args=(model, places), daemon=True)
         self._thread.start()
 
@@ -146,6 +173,20 @@ class SecondOpinion:
             self.attempt = Attempt.exhausted(nodes=nodes)
         else:
             self.attempt = Attempt.gave_up(nodes=nodes)
+
+
+def _pair_to_order(problem: Problem, grid: Grid, space: Space) -> tuple[int, int] | None:
+    """Return two conflicting buffers, large ones: the first may be taken to lie below the second.
+
+    None where a placement read from the top downward need not be one, or nothing conflicts.
+    """
+    if problem.pins or problem.blocks or (space.aligns != 1).any():
+        return None
+    for v in sorted(range(len(grid.sizes)), key=lambda v: (-int(space.sizes[v]), v)):
+        others = grid.conflict_row(v).nonzero()[0].tolist()
+        if others:
+            return v, min(others, key=lambda w: (-int(space.sizes[w]), w))
+    return None
 
 
 def _places(model: cp_model.CpModel, space: Space, hint: Ints) -> list[cp_model.LinearExpr]:
@@ -195,7 +236,9 @@ def _keep_apart(model: cp_model.CpModel, grid: Grid, places: list[cp_model.Linea
         )
         return
     order = sorted(range(len(spans)), key=lambda v: (-grid.sizes[v], v))
-    for clique in clique_cover(grid.masks(order)):
+    masks = grid.masks(order)
+    cliques = maximal_cliques(masks, _CLIQUES_EACH * len(masks))
+    for clique in clique_cover(masks) if cliques is None else cliques:
         if len(clique) > 1:
             model.add_no_overlap([spans[order[k]] for k in clique])
 

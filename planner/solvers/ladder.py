@@ -37,6 +37,7 @@ _LONG_LINE: Final = 1_000  # buffers; what is solved at once takes about as many
 _LONG_LINE_ROUNDS: Final = 3
 _ROUND_OF_SECOND_OPINION: Final = 4
 _BUFFERS_OF_SECOND_OPINION: Final = 500
+_BUFFERS_OF_EARLY_OPINION: Final = 128  # on a graph: proofs that no search of ours brings
 
 
 def _go_on_for_ever() -> bool:
@@ -149,11 +150,18 @@ class Ladder:
         if self._problem.lifetimes is None:
             # Away from a line the bound is seldom met at once, and dives lower the rungs.
             steps = steps[2:] + steps[:2]
+
+        def should_pause() -> bool:
+            return should_stop() or (
+                self._opinion is not None and self._opinion.attempt is not None
+            )
+
+        self._ask_second_opinion()
         for step in steps:
             if self.is_over or should_stop():
                 return
-            step(should_stop)
-        self._ask_second_opinion()
+            step(should_pause)
+        self._hear_second_opinion()
         self._round += 1
 
     def close(self) -> None:
@@ -268,21 +276,31 @@ class Ladder:
             self._on_news()
 
     def _ask_second_opinion(self) -> None:
-        """Start CP-SAT after some rounds, and take what it says once it has ended."""
-        if self._opinion is not None:
-            attempt = self._opinion.attempt
-            if attempt is not None and attempt.assignment is not None:
-                self.offer(attempt.assignment)
-            elif attempt is not None and attempt.status is SolveStatus.INFEASIBLE:
-                self._raise_bound(self._asked_height)
-        elif (
+        """Start CP-SAT after some rounds."""
+        n = len(self._grid.movable)
+        is_early = self._problem.lifetimes is None and n <= _BUFFERS_OF_EARLY_OPINION
+        if (
             self._seconds is not None
-            and self._round >= _ROUND_OF_SECOND_OPINION
+            and self._opinion is None
+            and ((is_early and self.effort) or self._round >= _ROUND_OF_SECOND_OPINION)
             and self.assignment is not None
-            and len(self._grid.movable) <= _BUFFERS_OF_SECOND_OPINION
+            and n <= _BUFFERS_OF_SECOND_OPINION
             and cpsat.is_available()
         ):
             self._asked_height = self._height
             self._opinion = cpsat.SecondOpinion(
                 self._problem, self.assignment, self.bound, self._seconds, self._workers
             )
+
+    def _hear_second_opinion(self) -> None:
+        """Take what CP-SAT says once it has ended; ask again only if it found something."""
+        attempt = None if self._opinion is None else self._opinion.attempt
+        if attempt is None:
+            return
+        self._opinion = None
+        if attempt.assignment is not None:
+            self.offer(attempt.assignment)
+            return
+        self._seconds = None
+        if attempt.status is SolveStatus.INFEASIBLE:
+            self._raise_bound(self._asked_height)

@@ -42,6 +42,17 @@ def test_it_finds_lower_and_proves_lowest() -> None:
     assert again.status is SolveStatus.INFEASIBLE
 
 
+def test_the_mirror_of_a_hint_is_a_hint() -> None:
+    """Wherever the incumbent puts the pair that is ordered, it may still be optimal."""
+    problem = Problem.of_edges([4, 2, 3], [(0, 2), (1, 2)])
+    for incumbent in (Assignment((0, 0, 4)), Assignment((3, 3, 0)), Assignment((5, 3, 0))):
+        attempt = cpsat.solve(problem, incumbent, Bound(0), seconds=60, workers=1)
+        height = incumbent.height_bytes(problem)
+        assert (attempt.assignment is None) == (height == 7)
+        if attempt.assignment is not None:
+            assert attempt.assignment.height_bytes(problem) == 7
+
+
 def test_lifetimes_alignments_pins_and_blocks_are_kept() -> None:
     problem = Problem(
         sizes=(4, 3, 2, 2),

@@ -166,15 +166,15 @@ class FakeOpinion:
 
 
 @pytest.mark.parametrize(
-    ("answer", "height", "bound"),
+    ("answer", "height", "bound", "asks_again"),
     [
-        (Attempt.fits(Assignment((0, 2, 4, 6, 2, 4, 8)), nodes=1), 10, 4),
-        (Attempt.exhausted(nodes=1), 14, 14),
-        (Attempt.gave_up(nodes=1), 14, 4),
+        (Attempt.fits(Assignment((0, 2, 4, 6, 2, 4, 8)), nodes=1), 10, 4, True),
+        (Attempt.exhausted(nodes=1), 14, 14, False),
+        (Attempt.gave_up(nodes=1), 14, 4, False),
     ],
 )
 def test_a_second_opinion_is_heard(
-    answer: Attempt, height: int, bound: int, monkeypatch: pytest.MonkeyPatch
+    answer: Attempt, height: int, bound: int, asks_again: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cpsat, "SecondOpinion", FakeOpinion)
     monkeypatch.setattr(cpsat, "is_available", lambda: True)
@@ -190,8 +190,12 @@ def test_a_second_opinion_is_heard(
     assert search.assignment is not None
     assert search.assignment.height_bytes(RING) == height
     assert search.bound.lower_bound_bytes == bound
+    search.go_round()
+    again = cast(FakeOpinion | None, search._opinion)
+    assert again is not opinion
+    assert (again is not None) == asks_again
     search.close()
-    assert opinion.stopped
+    assert again is None or again.stopped
 
 
 def test_a_second_opinion_is_asked_and_closed(monkeypatch: pytest.MonkeyPatch) -> None:
