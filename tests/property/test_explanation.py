@@ -20,7 +20,7 @@ from planner.problem import Problem, SolveStatus
 from planner.solvers import solve
 from planner.units import align_up
 from planner.weights import lay_out_weights
-from tests.plans import DIGESTS
+from tests.plans import DIGESTS, constraints
 from tests.strategies import fleets
 
 PAGE = 512  # small pages: 2 MiB would hide what small fleets free
@@ -50,11 +50,7 @@ def misfits(draw: st.DrawFn) -> Plan:
     factor = draw(st.sampled_from([0, 1, 3, 5, 6, 7, 7, 7]))
     limit = free.needed_bytes * factor // 8 if streams is None or factor else None
     device = DeviceSpec(limit, (("own", 512),), streams_max=streams)
-    added = free.instances[:2] if draw(st.booleans()) and len(free.instances) > 1 else ()
-    together = {row.lane for row in added}
-    if len(together) == 2:
-        first, second = (row.id for row in added)
-        options = replace(options, added=(AddedOrder(first, second, AddedKind.EXCLUSIVE),))
+    options = replace(options, added=draw(constraints(fleet)))
     budget = draw(st.sampled_from([None, None, 1, 2]))
     fit = ScheduleSpec(None if budget is None else free.total_bytes * budget // 3)
     return plan_fleet(replace(fleet, device=device, schedule=fit), sizes, options)
@@ -147,8 +143,22 @@ def replanned(plan: Plan, changes: Iterable[Change]) -> Plan:
                         pipelines.append(replace(item, channels=change.count))
                 fleet = replace(fleet, pipelines=tuple(pipelines))
     known = fleet.instances()
-    kept = tuple(item for item in added if item.first in known and item.second in known)
+    left = [item for item in added if item.first in known and item.second in known]
+    kept = tuple(item for item in left if item.kind is not AddedKind.ORDER or orders(fleet, item))
     return plan_fleet(fleet, dict(plan.sizes), PlanOptions(page_bytes=PAGE, added=kept))
+
+
+def orders(fleet: FleetSpec, item: AddedOrder) -> bool:
+    """Whether some channel uses both instances."""
+    names = {str(item.first), str(item.second)}
+    for pipeline in fleet.pipelines:
+        for channel in range(pipeline.channels):
+            used = {
+                f"{step.model}@{lane}" for step in pipeline.steps for lane in step.lanes_of(channel)
+            }
+            if names <= used:
+                return True
+    return False
 
 
 def with_lock(fleet: FleetSpec, lanes: set[str]) -> FleetSpec:
