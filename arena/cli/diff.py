@@ -44,14 +44,12 @@ def diff(
     difference = diff_plans(before.plan, after.plan)
     within = allowed is None or difference.total_bytes_delta <= allowed
     if markdown is not None:
-        write_atomically(markdown, difference_markdown(difference).encode())
+        write_atomically(markdown, difference_markdown(difference, allowed).encode())
     if as_json:
         figures = difference_figures(difference)
         emit_json({**figures, "budget_bytes": allowed, "within_budget": within})
     else:
-        sys.stdout.write(difference_text(difference))
-        if not within:
-            sys.stdout.write(f"\nABOVE THE BUDGET of {budget}\n")
+        sys.stdout.write(difference_text(difference, allowed))
     return 0 if within else 1
 
 

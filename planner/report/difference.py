@@ -1,5 +1,6 @@
 """The difference of two plans as JSON, text and Markdown."""
 
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,7 +11,13 @@ from planner.report.capacity_text import KIND_WORDS
 from planner.report.tables import markdown_table, markdown_text
 from planner.units import format_bytes
 
-__all__ = ["difference_figures", "difference_markdown", "difference_text", "signed"]
+__all__ = [
+    "budget_words",
+    "difference_figures",
+    "difference_markdown",
+    "difference_text",
+    "signed",
+]
 
 ROWS_MAX = 40
 """Changes listed in text and Markdown; the JSON has all."""
@@ -80,7 +87,9 @@ def _paired(
 
 def _headline(difference: Difference) -> str:
     if difference.is_empty:
-        return "nothing changed"
+        old, new = difference.old, difference.new
+        before, after = ((p.fleet.pipelines, p.fleet.device, p.added) for p in (old, new))
+        return "nothing changed" if before == after else "no byte changed; steps or limits did"
     counts = [
         f"{sum(1 for item in difference.instances if item.change is change)} {change.value}"
         for change in Change
@@ -92,13 +101,38 @@ def _headline(difference: Difference) -> str:
     )
 
 
+def _fit_words(difference: Difference) -> str:
+    """Return whether the new plan fits, where either does not; else nothing."""
+    old, new = difference.old, difference.new
+    if new.fits:
+        return "" if old.fits else "The new plan fits, the old one did not."
+    if new.short_bytes:
+        why = f"{format_bytes(new.short_bytes)} short"
+    elif new.over_budget_bytes:
+        why = f"{format_bytes(new.over_budget_bytes)} more than its schedule is to fit"
+    else:
+        why = f"{new.stream_count} streams of {new.fleet.device.streams_max}"
+    return f"The new plan DOES NOT FIT: {why}; the old one {'did' if old.fits else 'did not'}."
+
+
+def budget_words(difference: Difference, allowed_bytes: int | None) -> str:
+    """Return by how much a difference is above its budget; nothing where it is within."""
+    if allowed_bytes is None or difference.total_bytes_delta <= allowed_bytes:
+        return ""
+    above = difference.total_bytes_delta - allowed_bytes
+    return f"ABOVE THE BUDGET of {signed(allowed_bytes)} by {format_bytes(above)} ({above} bytes)"
+
+
 def _words(found: ChannelsFit | None) -> str:
     return "-" if found is None else channels_words(found)
 
 
-def difference_text(difference: Difference) -> str:
-    """Return a difference as text of at most 80 columns beside its headline."""
-    lines = [_headline(difference), ""]
+def difference_text(difference: Difference, allowed_bytes: int | None = None) -> str:
+    """Return a difference as text of at most 80 columns beside its headline.
+
+    The last line says so where both reservations grow by more than `allowed_bytes`.
+    """
+    lines = [_headline(difference), *textwrap.wrap(_fit_words(difference), 80), ""]
     lines += [
         f"  {KIND_WORDS[kind]:<28}{signed(delta):>14}" for kind, delta in difference.kinds if delta
     ]
@@ -120,6 +154,8 @@ def difference_text(difference: Difference) -> str:
     lines += ["", "channels that fit"]
     for name, old, new in _paired(difference)[:ROWS_MAX]:
         lines.append(f"  {cut(name, 18):<18} {_words(old):>26} -> {_words(new)}")
+    above = budget_words(difference, allowed_bytes)
+    lines += ["", above] if above else []
     return "\n".join(lines) + "\n"
 
 
@@ -128,9 +164,14 @@ def _rest(rows: Sequence[object]) -> list[str]:
     return [f"  ... and {hidden} more (--json has all)"] if hidden > 0 else []
 
 
-def difference_markdown(difference: Difference) -> str:
-    """Return a difference as a review comment: the headline first, then what it is made of."""
+def difference_markdown(difference: Difference, allowed_bytes: int | None = None) -> str:
+    """Return a difference as a review comment: the headline first, then what it is made of.
+
+    The budget and the limit follow the headline where the new plan is above them.
+    """
     lines = [f"**{markdown_text(difference.new.fleet.name)}**: {_headline(difference)}", ""]
+    for words in (budget_words(difference, allowed_bytes), _fit_words(difference)):
+        lines += [f"**{words}**", ""] if words else []
     kinds = [(KIND_WORDS[kind], signed(delta)) for kind, delta in difference.kinds if delta]
     total = ("**needed**", signed(difference.needed_bytes_delta))
     lines += markdown_table(("kind", "change"), [*kinds, total])

@@ -96,7 +96,7 @@ def test_diff_and_its_budget(
     mirrored = arena(capsys, "diff", new, old, "--budget=-1MiB")
     assert mirrored["total_bytes_delta"] == -found["total_bytes_delta"]
     assert execute(["diff", str(old), str(new), "--budget", "0B"]) == 1
-    assert "ABOVE THE BUDGET of 0B" in capsys.readouterr().out
+    assert "ABOVE THE BUDGET of 0 B by " in capsys.readouterr().out
     assert execute(["diff", str(old), str(fleet)]) == 0
     assert "nothing changed" in capsys.readouterr().out
 

@@ -14,6 +14,7 @@ from planner.report.difference import (
     difference_markdown,
     difference_text,
 )
+from planner.units import MiB
 from tests.hostile import hostile_plan
 from tests.plans import plans, street_corner
 
@@ -59,6 +60,42 @@ def changed() -> tuple[Plan, Plan]:
     resized = replace(second, work_bytes=second.work_bytes + 5_000)
     other = replace(third, id=InstanceId("new@lane"))
     return old, replace(old, instances=(moved, resized, other, *rest), weight_bytes=1 << 20)
+
+
+def limited(plan: Plan, limit: int | None, streams: int | None = None) -> Plan:
+    device = replace(plan.fleet.device, memory_bytes=limit, streams_max=streams)
+    return replace(plan, fleet=replace(plan.fleet, device=device))
+
+
+def test_a_plan_that_no_longer_fits_is_said_before_anything_else() -> None:
+    plan = street_corner()
+    fits, short = limited(plan, plan.needed_bytes), limited(plan, plan.needed_bytes - 512)
+    text = difference_text(diff_plans(fits, short)).splitlines()
+    assert text[:2] == [
+        "no byte changed; steps or limits did",
+        "The new plan DOES NOT FIT: 512 B short; the old one did.",
+    ]
+    assert "**The new plan DOES NOT FIT: 512 B short" in difference_markdown(
+        diff_plans(fits, short)
+    )
+    assert "The new plan fits, the old one did not." in difference_text(diff_plans(short, fits))
+    crowded = limited(plan, None, streams=1)
+    assert "streams of 1; the old one did not." in difference_text(diff_plans(short, crowded))
+    fitted = replace(fits.fleet, schedule=replace(fits.fleet.schedule, fit_bytes=1))
+    unfit = replace(fits, fleet=fitted)
+    words = "more than its schedule is to fit"
+    assert words in " ".join(difference_text(diff_plans(fits, unfit)).split())
+
+
+def test_how_far_above_the_budget_is_said_to_the_byte() -> None:
+    old = street_corner()
+    new = replace(old, height_bytes=old.height_bytes + MiB + 512)
+    difference = diff_plans(old, new)
+    words = "ABOVE THE BUDGET of +1.00 MiB by 512 B (512 bytes)"
+    assert difference_text(difference, MiB).splitlines()[-1] == words
+    assert f"**{words}**" in difference_markdown(difference, MiB)
+    assert "BUDGET" not in difference_text(difference, MiB + 512)
+    assert "BUDGET" not in difference_markdown(difference, MiB + 512)
 
 
 def test_every_change_is_named() -> None:
