@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
+from planner.columns import cut, padded
 from planner.model import InstanceId
 from planner.units import format_bytes
 
@@ -179,9 +180,8 @@ class FleetReport:
             name = reading.stage.value
             if reading.instance:
                 name = f"{name} {reading.instance}"
-            shown = name if len(name) <= 35 else f"{name[:17]}…{name[-17:]}"
             yield (
-                f"  {shown:<37}{format_bytes(reading.taken_bytes):>14}"
+                f"  {padded(cut(name, 35), 37)}{format_bytes(reading.taken_bytes):>14}"
                 f"{format_bytes(reading.declared_bytes):>14}"
                 f"{format_bytes(reading.beyond_bytes):>13}"
             )

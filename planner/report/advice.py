@@ -1,28 +1,12 @@
 """The sentences of a report: what fits, what sets the height, and what to do."""
 
 from planner.capacity import Capacity, ChannelsFit, GrowthStatus
+from planner.columns import cut
 from planner.plan import Plan
 from planner.problem import SolveStatus
 from planner.units import format_bytes
 
-__all__ = ["NAME_MAX", "channels_words", "cut", "do_words", "gear_lines", "proof_words"]
-
-NAME_MAX = 40
-"""Longest name that is shown whole in text."""
-
-
-def cut(name: str, most: int = NAME_MAX) -> str:
-    """Return a name as one line shows it: its middle left out where it is too long.
-
-    Examples
-    --------
-    >>> cut("detector@vision"), cut("x" * 50, 9)
-    ('detector@vision', 'xxxx…xxxx')
-    """
-    if len(name) <= most:
-        return name
-    half = (most - 1) // 2
-    return f"{name[:half]}…{name[len(name) - half :]}"
+__all__ = ["channels_words", "do_words", "gear_lines", "proof_words"]
 
 
 def proof_words(capacity: Capacity) -> str:

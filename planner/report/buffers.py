@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from planner.columns import cut
 from planner.plan import Plan
-from planner.report.advice import cut
 from planner.units import format_bytes
 
 __all__ = ["buffer_figures", "buffer_lines", "buffers_row"]

@@ -4,9 +4,10 @@ import textwrap
 from collections.abc import Sequence
 
 from planner.capacity import Capacity, Kind, bytes_by_kind
+from planner.columns import cut, padded, wrapped
 from planner.explanation import Explanation
 from planner.measured import FleetReport
-from planner.report.advice import channels_words, cut, do_words, gear_lines, proof_words
+from planner.report.advice import channels_words, do_words, gear_lines, proof_words
 from planner.report.explanation import explanation_text
 from planner.report.figures import NOT_COUNTED
 from planner.units import format_bytes
@@ -55,8 +56,7 @@ def capacity_text(
         f"{lanes} {'lane' if lanes == 1 else 'lanes'}; {proof_words(capacity)}"
     )
     parts = [
-        textwrap.wrap(heading, WIDTH),
-        [part for line in gear_lines(plan) for part in textwrap.wrap(line, WIDTH)],
+from planner.report.advice import channels_words, do_words, gear_lines, proof_words
         _bytes(capacity),
         _strategies(capacity),
         _levers(capacity),
@@ -64,7 +64,7 @@ def capacity_text(
         _devices(capacity),
         *(["measured beside planned", *report.text().splitlines()] for report in measured),
         explanation_text(explanation, plan) if explanation else [],
-        textwrap.wrap(do_words(capacity), WIDTH),
+        wrapped(do_words(capacity), WIDTH),
         textwrap.wrap(f"not counted: {'; '.join(NOT_COUNTED)}", WIDTH),
     ]
     return "\n\n".join("\n".join(line.rstrip() for line in part) for part in parts if part) + "\n"
@@ -130,7 +130,7 @@ def _levers(capacity: Capacity) -> list[str]:
         many = lever.move_count > 1
         lane = f"  {cut(lever.move_lane, 9 - many)}{'*' * many}" if lever.move_lane else ""
         lines.append(
-            f"  {cut(lever.instance):<41}{_freed(lever.shrink_bytes):>13}"
+            f"  {padded(cut(lever.instance), 41)}{_freed(lever.shrink_bytes):>13}"
             f"{_freed(lever.move_bytes):>13}{lane}"
         )
     lines += _rest(rows)
@@ -146,7 +146,9 @@ def _freed(size: int | None) -> str:
 def _channels(capacity: Capacity) -> list[str]:
     lines = [f"{'pipeline':<43}{'channels':>9}  most that fit"]
     for found in capacity.channels[:ROWS_MAX]:
-        lines.append(f"  {cut(found.pipeline):<41}{found.channels:>9}  {channels_words(found)}")
+        lines.append(
+            f"  {padded(cut(found.pipeline), 41)}{found.channels:>9}  {channels_words(found)}"
+        )
     lines += _rest(capacity.channels)
     together = capacity.together
     if len(capacity.channels) > 1:
@@ -162,7 +164,7 @@ def _devices(capacity: Capacity) -> list[str]:
     lines = [f"{'device':<25}{'usable':>13}{'headroom':>13}"]
     for fit in capacity.devices[:ROWS_MAX]:
         lines.append(
-            f"  {cut(fit.device.name, 23):<23}{format_bytes(fit.device.usable_bytes):>13}"
+            f"  {padded(cut(fit.device.name, 23), 23)}{format_bytes(fit.device.usable_bytes):>13}"
             f"{format_bytes(fit.headroom_bytes):>13}  {'fits' if fit.fits else 'too small'}"
         )
     return lines + _rest(capacity.devices)

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from planner.capacity import ChannelsFit
+from planner.columns import cut, padded
 from planner.difference import Change, Difference
-from planner.report.advice import channels_words, cut
+from planner.report.advice import channels_words
 from planner.report.capacity_text import KIND_WORDS
 from planner.report.tables import markdown_table, markdown_text
 from planner.units import format_bytes
@@ -140,7 +141,8 @@ def difference_text(difference: Difference, allowed_bytes: int | None = None) ->
     if difference.models:
         lines += ["", f"{'model':<38}{'kind':<12}{'change':>14}"]
         lines += [
-            f"  {cut(change.model, 34):<36}{change.kind.value:<12}{signed(change.delta_bytes):>14}"
+            f"  {padded(cut(change.model, 34), 36)}{change.kind.value:<12}"
+            f"{signed(change.delta_bytes):>14}"
             for change in difference.models[:ROWS_MAX]
         ]
         lines += _rest(difference.models)
@@ -153,7 +155,7 @@ def difference_text(difference: Difference, allowed_bytes: int | None = None) ->
         lines += _rest(difference.instances)
     lines += ["", "channels that fit"]
     for name, old, new in _paired(difference)[:ROWS_MAX]:
-        lines.append(f"  {cut(name, 18):<18} {_words(old):>26} -> {_words(new)}")
+        lines.append(f"  {padded(cut(name, 18), 18)} {_words(old):>26} -> {_words(new)}")
     above = budget_words(difference, allowed_bytes)
     lines += ["", above] if above else []
     return "\n".join(lines) + "\n"

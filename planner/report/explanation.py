@@ -4,11 +4,11 @@ import textwrap
 from collections.abc import Sequence
 from typing import Any
 
+from planner.columns import cut, padded, wrapped
 from planner.explanation import Change, ChangeKind, Culprits, Explanation, WayOut
 from planner.fleet import FleetSpec
 from planner.makespan import MakespanUnit
 from planner.plan import Plan
-from planner.report.advice import NAME_MAX, cut
 from planner.units import format_bytes, format_duration
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
 WIDTH = 80
 CULPRITS_MAX = 12
 """Culprits listed in text; the JSON has all."""
+_NAME_MAX = 40
 _WHAT = 36
 
 
@@ -174,9 +175,9 @@ def explanation_text(explanation: Explanation, plan: Plan) -> list[str]:
 
 def _way_lines(way: WayOut, fleet: FleetSpec) -> Sequence[str]:
     """Return one row; a long change continues below its first line."""
-    first, *more = textwrap.wrap(way_words(way, fleet, NAME_MAX), _WHAT - 3) or [""]
+    first, *more = wrapped(way_words(way, fleet, _NAME_MAX), _WHAT - 3) or [""]
     figures = (
         f"{format_bytes(way.bytes_freed):>12}{time_words(way):>13}"
         f"{format_bytes(way.needed_bytes):>12}{'  fits' if way.fits else ''}"
     )
-    return [f"  {first:<{_WHAT - 2}}{figures}", *(f"    {line}" for line in more)]
+    return [f"  {padded(first, _WHAT - 2)}{figures}", *(f"    {line}" for line in more)]

@@ -10,11 +10,11 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from planner.columns import cut
 from planner.frontier import Frontier, FrontierPoint
 from planner.makespan import MakespanUnit
 from planner.plan import Plan
 from planner.rate import PipelineRate
-from planner.report.advice import cut
 from planner.units import format_bytes, format_duration, format_rate
 
 __all__ = ["frontier_advice", "frontier_figures", "frontier_text", "shown_time"]

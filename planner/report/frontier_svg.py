@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 from html import escape
 from typing import Final
 
+from planner.columns import cut
 from planner.frontier import Frontier
-from planner.report.advice import cut
 from planner.report.frontier import shown_time
 from planner.units import format_bytes
 

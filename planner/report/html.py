@@ -11,10 +11,11 @@ from importlib.resources import files
 from typing import Any, Final
 
 from planner.capacity import Capacity, WhatIf, bytes_by_kind
+from planner.columns import cut
 from planner.explanation import Explanation, WayOut
 from planner.measured import FleetReport, Reading
 from planner.plan import Plan
-from planner.report.advice import channels_words, cut, do_words, proof_words
+from planner.report.advice import channels_words, do_words, proof_words
 from planner.report.capacity_text import KIND_WORDS
 from planner.report.explanation import culprits_words, left_out_words, time_words, way_words
 from planner.report.figures import NOT_COUNTED, capacity_figures, what_if_figures

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
+from planner.columns import cut
 from planner.plan import Instance, Plan
-from planner.report.advice import cut
 from planner.units import format_bytes
 
 __all__ = ["arena_svg"]

@@ -5,10 +5,11 @@ import io
 from collections.abc import Iterable, Sequence
 
 from planner.capacity import Capacity, bytes_by_kind
+from planner.columns import cut
 from planner.explanation import Explanation
 from planner.measured import FleetReport
 from planner.plan import Plan
-from planner.report.advice import channels_words, cut, do_words, proof_words
+from planner.report.advice import channels_words, do_words, proof_words
 from planner.report.capacity_text import KIND_WORDS
 from planner.report.explanation import (
     CULPRITS_MAX,

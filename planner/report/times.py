@@ -9,7 +9,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from planner.report.advice import cut
+from planner.columns import cut
 from planner.times import ALONE_PERMILLE, Beside, Times
 from planner.units import format_duration
 

@@ -15,12 +15,13 @@ from planner.capacity import (
     LeverOptions,
     capacity_of,
 )
+from planner.columns import columns, cut
 from planner.fleet import DeviceSpec
 from planner.model import InstanceId
 from planner.pipeline import plan_fleet
 from planner.plan import Plan
 from planner.problem import SolveStatus
-from planner.report.advice import channels_words, cut, do_words
+from planner.report.advice import channels_words, do_words
 from planner.report.capacity_text import capacity_text
 from planner.report.figures import capacity_figures
 from planner.report.svg import COLUMNS_MAX, arena_svg
@@ -62,7 +63,7 @@ def test_figures_have_every_key_and_sum() -> None:
 @pytest.mark.parametrize("plan", [street_corner(), small(), hostile_plan(), hostile_plan(limit=1)])
 def test_text_has_80_columns_and_a_bar_as_long_as_its_parts(plan: Plan) -> None:
     text = capacity_text(capacity_of(plan, DEVICES))
-    assert max(map(len, text.splitlines())) <= 80
+    assert max(map(columns, text.splitlines())) <= 80
     (bar,) = (line for line in text.splitlines() if line.startswith("["))
     assert bar.index("]") == 61
     assert "where" not in bar

@@ -1,0 +1,67 @@
+"""Text in columns of a terminal: names of any script, cut and padded by the columns they take."""
+
+import textwrap
+from unicodedata import category, east_asian_width
+
+__all__ = ["columns", "cut", "padded", "wrapped"]
+
+
+def columns(text: str) -> int:
+    """Return how many columns a terminal gives a line: two to wide characters, none to marks.
+
+    References
+    ----------
+    Unicode Standard Annex 11, East Asian Width.
+
+    Examples
+    --------
+    >>> columns("detector"), columns("检测")
+    (8, 4)
+    """
+    return len(text) if text.isascii() else sum(map(_width, text))
+
+
+def cut(name: str, most: int = 40) -> str:
+    """Return a name in at most so many columns: its middle left out where it is too long.
+
+    Examples
+    --------
+    >>> cut("detector@vision"), cut("x" * 50, 9), cut("检测" * 9, 9)
+    ('detector@vision', 'xxxx…xxxx', '检测…检测')
+    """
+    if columns(name) <= most:
+        return name
+    half = (most - 1) // 2
+    return f"{_start(name, half)}…{_start(name[::-1], half)[::-1]}"
+
+
+def padded(name: str, width: int) -> str:
+    """Return a name with blanks behind it, so that it takes so many columns.
+
+    Examples
+    --------
+    >>> padded("检测", 6) + "|"
+    '检测  |'
+    """
+    return name + " " * (width - columns(name))
+
+
+def wrapped(text: str, width: int) -> list[str]:
+    """Return lines of at most so many columns; with wide characters they may be shorter."""
+    wide = columns(text) - len(text)
+    return textwrap.wrap(text, max(width // 2, width - max(0, wide)))
+
+
+def _width(char: str) -> int:
+    if category(char) in ("Mn", "Me", "Cf"):
+        return 0
+    return 2 if east_asian_width(char) in "WF" else 1
+
+
+def _start(name: str, most: int) -> str:
+    taken = 0
+    for position, char in enumerate(name):
+        taken += _width(char)
+        if taken > most:
+            return name[:position]
+    return name
