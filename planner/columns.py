@@ -1,6 +1,7 @@
 """Text in columns of a terminal: names of any script, cut and padded by the columns they take."""
 
 import textwrap
+from itertools import accumulate
 from unicodedata import category, east_asian_width
 
 __all__ = ["columns", "cut", "padded", "wrapped"]
@@ -48,8 +49,8 @@ def padded(name: str, width: int) -> str:
 
 def wrapped(text: str, width: int) -> list[str]:
     """Return lines of at most so many columns; with wide characters they may be shorter."""
-    wide = columns(text) - len(text)
-    return textwrap.wrap(text, max(width // 2, width - max(0, wide)))
+    wide = sum(_width(char) == 2 for char in text)
+    return textwrap.wrap(text, max(width // 2, width - wide))
 
 
 def _width(char: str) -> int:
@@ -59,9 +60,5 @@ def _width(char: str) -> int:
 
 
 def _start(name: str, most: int) -> str:
-    taken = 0
-    for position, char in enumerate(name):
-        taken += _width(char)
-        if taken > most:
-            return name[:position]
-    return name
+    ends = accumulate(map(_width, name))
+    return name[: sum(end <= most for end in ends)]

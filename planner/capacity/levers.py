@@ -150,10 +150,8 @@ class _Asking:
         self._moves: dict[tuple[str, _Lanes], _Move] = {}
 
     def shrink(self, row: Instance) -> int | None:
-        """Return what is freed if `row` needs no work memory."""
+        """Return what is freed if `row`, which has work in the arena, needs none."""
         position = self._positions[row.id]
-        if not self._problem.sizes[position]:
-            return 0
         part, masks = self._parts[position], self._problem.conflict_masks or ()
         own = tuple(renumber(masks[i], part.members) for i in part.members)
         sizes = tuple(0 if i == position else self._problem.sizes[i] for i in part.members)

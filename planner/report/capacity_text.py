@@ -56,7 +56,8 @@ def capacity_text(
         f"{lanes} {'lane' if lanes == 1 else 'lanes'}; {proof_words(capacity)}"
     )
     parts = [
-from planner.report.advice import channels_words, do_words, gear_lines, proof_words
+        wrapped(heading, WIDTH),
+        [part for line in gear_lines(plan) for part in wrapped(line, WIDTH)],
         _bytes(capacity),
         _strategies(capacity),
         _levers(capacity),
