@@ -148,9 +148,13 @@ def together_fit(plan: Plan, options: GrowthOptions = GrowthOptions()) -> Channe
     widest = max(pipeline.channels // unit for pipeline in pipelines)
     executions = sum(item.channels // unit * _executions(item) for item in pipelines)
     most = min(options.channels_max // widest, EXECUTIONS_MAX // executions)
-    ends = [saturation(pipeline) for pipeline in pipelines]
-    # Pools in blocks saturate one by one: their multiples are searched like those without end.
-    end = 2 if all(each == 2 for each in ends) else None
+    # A multiple from which on no pipeline changes: the last of theirs.
+    ends = [
+        end and -(-end // (pipeline.channels // unit))
+        for pipeline in pipelines
+        for end in (saturation(pipeline),)
+    ]
+    end = None if None in ends else max(2, *(each for each in ends if each))
     asking = _Asking(plan, scaled, unit, _Budget(options))
     largest, status = _search(asking, most, end)
     return ChannelsFit("", unit, largest, status)

@@ -15,6 +15,7 @@ from arena.formats.om_writer import OmSpec, om_bytes
 from planner.model import TensorSpec
 from planner.units import MiB
 from tests.device_rigs import CHAINED_BYTES, chained_spec
+from tests.geared import geared_spec
 from tests.twin_stand import Runner, Stand
 
 WORK, WEIGHTS = 90_624, 32_768
@@ -540,6 +541,55 @@ def test_gears_are_chosen_before_execution(stand: Stand) -> None:
         assert getattr(mdl, choose)(model, inputs, index, *gears.choices[0]) == 0
         assert mdl.execute(model, inputs, outputs) == 0
         assert stand.read(target, CHAINED_BYTES) != first
+
+
+def test_dims_are_chosen_as_the_axes_of_all_inputs(stand: Stand) -> None:
+    mdl = stand.acl.mdl
+    spec = geared_spec(GearsKind.DIMS)
+    model, ret = mdl.load_from_file(stand.file(spec))
+    assert ret == 0
+    desc = mdl.create_desc()
+    mdl.get_desc(desc, model)
+    assert mdl.get_input_dynamic_gear_count(desc, -1) == (2, 0)
+    rows, ret = mdl.get_input_dynamic_dims(desc, -1, 2)
+    assert ret == 0
+    assert [row["dims"] for row in rows] == [[2, 3, 7], [2, 6, 2]]
+    assert mdl.get_input_dynamic_dims(desc, -1, 1) == ([], 100000)
+    source, hidden, target = stand.malloc(168), stand.malloc(64), stand.malloc(64)
+    inputs, outputs = stand.dataset([(source, 168), (hidden, 16)]), stand.dataset([(target, 64)])
+    for dims, code in (
+        (7, 100000),
+        ({"dims": [2, 3, 7]}, 100000),
+        ({"name": "", "dimCount": 3, "dims": [2, 3, "x"]}, 100000),
+        ({"name": "", "dimCount": 3, "dims": [2, 3, 8]}, 145013),
+        ({"name": "", "dimCount": 2, "dims": [2, 3, 7]}, 145013),
+        ({"name": "", "dimCount": 3, "dims": [2, 3, 7, 0, 0]}, 0),
+    ):
+        assert mdl.set_input_dynamic_dims(model, inputs, 1, dims) == code
+    assert mdl.execute(model, inputs, outputs) == 0
+    bare = stand.dataset([(source, 168), (0, 0)])
+    assert mdl.set_input_dynamic_dims(model, bare, 1, rows[1]) == 100000, "no memory to write to"
+
+
+def test_buffers_are_as_large_as_the_gear_needs(stand: Stand) -> None:
+    mdl = stand.acl.mdl
+    model, ret = mdl.load_from_file(stand.file(geared_spec(GearsKind.BATCH)))
+    assert ret == 0
+    desc = mdl.create_desc()
+    mdl.get_desc(desc, model)
+    source, hidden, target = stand.malloc(96), stand.malloc(64), stand.malloc(160)
+    for size, out, gear, code in (
+        (24, 40, 2, 0),
+        (23, 40, 2, 145000),
+        (24, 39, 2, 145000),
+        (24, 40, 8, 145000),
+        (96, 160, 1, 0),
+    ):
+        inputs = stand.dataset([(source, size), (hidden, 16)])
+        outputs = stand.dataset([(target, out)])
+        assert mdl.set_dynamic_batch_size(model, inputs, 1, gear) == 0
+        assert mdl.get_cur_output_dims(desc, 0)[0]["dims"] == [gear, 5]
+        assert mdl.execute(model, inputs, outputs) == code
 
 
 def test_open_shapes_are_said_before_execution(stand: Stand) -> None:

@@ -130,6 +130,16 @@ def test_channels_of_a_pool_are_not_limited_once_its_lanes_are_full() -> None:
         assert found(tiny) == (0, GrowthStatus.EXACT)
 
 
+def test_pools_in_blocks_end_the_multiples_of_all_pipelines_too() -> None:
+    pool = LanePool("eyes", 3, Assign.BLOCK)
+    enough = planned(lane=pool, device=DeviceSpec(16 * MiB), channels=(2, 2))
+    assert together_fit(enough).status is GrowthStatus.UNLIMITED
+    # Units of one camera: three of them take the third lane.
+    little = planned(lane=pool, device=DeviceSpec(12 * MiB), channels=(2, 2))
+    found = together_fit(little)
+    assert (found.largest, found.status) == (2, GrowthStatus.EXACT)
+
+
 def test_pools_saturate_with_two_channels_for_each_lane() -> None:
     step = StepSpec("see", CAMERA, LanePool("eyes", 3, Assign.BLOCK))
     assert saturation(PipelineSpec("cam", (step,))) == 6
