@@ -1,5 +1,7 @@
 """`arena devices`: the catalogue of device models, with usable memory and sources."""
 
+import sys
+
 from arena.cli.arguments import JsonFlag
 from arena.cli.output import emit_json, table
 
@@ -29,4 +31,5 @@ def devices(as_json: JsonFlag = False) -> int:
         for device in known
     ]
     table(("device model", "products", "nominal", "usable"), rows, numbers=(2, 3))
+    sys.stdout.write("\n~ marks what was not read twice; --json has each source\n")
     return 0

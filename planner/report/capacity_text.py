@@ -136,7 +136,7 @@ def _levers(capacity: Capacity) -> list[str]:
         )
     lines += _rest(rows)
     if any(lever.move_count > 1 for lever in rows[:ROWS_MAX]):
-        lines.append("  * together with its like of the other channels: their steps have one lane")
+        lines.append("  * together with its like on other lanes: their steps have one lane or pool")
     return lines
 
 

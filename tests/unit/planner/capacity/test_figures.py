@@ -124,7 +124,7 @@ def test_a_step_that_moves_moves_in_all_channels() -> None:
     text = capacity_text(capacity)
     assert "and the 2 like it to lane 'ear' frees" in text
     assert "ear*" in text
-    assert "* together with its like" in text
+    assert "* together with its like on other lanes" in text
 
 
 def test_an_instance_is_planned_again_with_its_own_part_alone() -> None:
