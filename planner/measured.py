@@ -133,7 +133,7 @@ class FleetReport:
         """Return the figures as (name, bytes), in the order in which they are read."""
         return (
             ("planned reservations", self.planned_bytes),
-            ("planned outside the arena", self.outside_bytes),
+            ("declared outside the arena", self.outside_bytes),
             ("measured after reserving", self.reserved_bytes),
             ("measured after loading", self.loaded_bytes),
             ("measured at the peak: loading", self.loading_peak_bytes),
