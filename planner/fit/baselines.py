@@ -59,12 +59,15 @@ def as_one_lane(work: Workload, groups: Sequence[int], *, exact_limit: float) ->
     )
     assignment = solve(problem, SolveOptions(rounds_max=0), groups=groups).assignment
     assert assignment is not None, "without a capacity there is always an assignment"
-    first = max(mask.bit_length() for mask in work.jobs.locks)
-    locks = tuple(
-        mask | 1 << first + groups[instance]
-        for mask, instance in zip(work.jobs.locks, work.jobs.instances, strict=True)
+    used = (*work.jobs.locks, *work.jobs.certain)
+    first = max(mask.bit_length() for mask in used)
+    together = [1 << first + groups[instance] for instance in work.jobs.instances]
+    jobs = replace(
+        work.jobs,
+        locks=tuple(mask | one for mask, one in zip(work.jobs.locks, together, strict=True)),
+        certain=tuple(mask | one for mask, one in zip(work.jobs.certain, together, strict=True)),
     )
-    found = shortest(replace(work.jobs, locks=locks), exact_limit=exact_limit)
+    found = shortest(jobs, exact_limit=exact_limit)
     return TimedPlan(
         length=found.length,
         height=assignment.height_bytes(problem),

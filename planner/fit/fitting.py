@@ -8,7 +8,14 @@ from typing import Final
 
 from planner.errors import PlanError, UsageError
 from planner.fit.baselines import as_one_lane, lanes_of_pipelines, merged_lanes
-from planner.fit.heights import Chosen, choose, heights_between, heights_of_sums
+from planner.fit.heights import (
+    Chosen,
+    Heights,
+    choose,
+    heights_between,
+    heights_of_lanes,
+    heights_of_sums,
+)
 from planner.fit.needed import drop_unneeded
 from planner.fit.placing import TimedPlan
 from planner.fit.sharing import constraints_of
@@ -33,10 +40,10 @@ class FitOptions:
 
     Attributes
     ----------
-    heights_max : int
-        Heights that are looked at below the highest of interest, for few executions.
-    jobs_max : int
-        Heights times executions: many executions are looked at less often.
+    heights_max, jobs_max : int
+        Heights that are looked at by list schedules, of each kind; and as many times executions.
+    exact_heights_max, exact_heights_jobs : int
+        The same of heights that constraint programming looks at as well.
     exact_limit : float
         What one run of constraint programming may do, in its own count.
     exact_jobs_max : int
@@ -45,8 +52,10 @@ class FitOptions:
         Searches for offsets while constraints are dropped, for few instances.
     """
 
-    heights_max: int = 32
-    jobs_max: int = 2_400
+    heights_max: int = 64
+    jobs_max: int = 12_800
+    exact_heights_max: int = 32
+    exact_heights_jobs: int = 2_400
     exact_limit: float = 0.1
     exact_jobs_max: int = 400
     trials_max: int = 400
@@ -132,7 +141,7 @@ class Fitter:
         self.free = plan_fleet(self._fleet, sizes, options)
         self._work = work = Workload.of_plan(self.free)
         self._before = shortest(work.jobs)
-        self._trials_max = min(fit.trials_max, 20 * fit.trials_max // len(work.work_bytes))
+        self._trials_max = min(fit.trials_max, 10 * fit.trials_max // len(work.work_bytes))
         align = options.rule.align_bytes
         self._choose = _search(work, self.free.height_bytes, self._before, align, fit)
 
@@ -192,15 +201,13 @@ def _search(
 ) -> Callable[[int], Chosen]:
     """Return what finds the best plan of a height; what two heights have in common is kept."""
     n = work.jobs.n
-    exact_limit = fit.exact_limit if n <= fit.exact_jobs_max else 0
-    effort = Effort(restarts=max(1, min(20, 4_000 // n)), exact_limit=exact_limit)
-    count = max(4, min(fit.heights_max, fit.jobs_max // n))
-    heights = heights_of_sums(work.work_bytes, highest, 2 * count)
-    if heights is None:
-        heights = heights_between(highest, work.least_height, count, align)
+    lists = Effort(restarts=max(1, min(20, 800 // n)), exact_limit=0)
+    exact = replace(lists, exact_limit=fit.exact_limit if n <= fit.exact_jobs_max else 0)
+    heights, looked_at = _heights(work, highest, align, fit)
 
     @cache
     def within(height: int) -> Within:
+        effort = exact if height in looked_at else lists
         return fit_within(work, height, before.lower_bound, effort)
 
     @cache
@@ -208,7 +215,24 @@ def _search(
         return max(before.lower_bound, memory_bound(work, height))
 
     by_hand = cache(lambda: _by_hand(work))
-    return lambda height: choose(heights, within, bound_of, by_hand(), height)
+    return lambda height: choose(heights, within, bound_of, by_hand(), height, before.length)
+
+
+def _heights(
+    work: Workload, highest: int, align: int, fit: FitOptions
+) -> tuple[Heights, frozenset[int]]:
+    """Return the heights to look at, and at which of them constraint programming looks as well."""
+    n = work.jobs.n
+    count = max(4, min(fit.exact_heights_max, fit.exact_heights_jobs // n))
+    sums = heights_of_sums(work.work_bytes, highest, 2 * count)
+    if sums is not None:
+        return sums, frozenset(sums.values)
+    coarse = heights_between(highest, work.least_height, count, align).values
+    count = max(4, min(fit.heights_max, fit.jobs_max // n))
+    fine = heights_between(highest, work.least_height, count, align).values
+    lanes = heights_of_lanes(work.lanes, work.work_bytes, highest, count).values
+    every = {*fine, *lanes, *(coarse if fit.exact_limit > 0 else ())}
+    return Heights(tuple(sorted(every, reverse=True))), frozenset(coarse)
 
 
 def _by_hand(work: Workload) -> list[TimedPlan]:

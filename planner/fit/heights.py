@@ -9,13 +9,16 @@ Heights follow from the fleet alone. What a budget may choose from is all that a
 choose from and more; heights are left out only where a bound proves that they hold nothing better.
 """
 
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
+from typing import Final
 
 from planner.fit.placing import TimedPlan
 from planner.fit.within import Within
 
-__all__ = ["Chosen", "Heights", "choose", "heights_between", "heights_of_sums"]
+__all__ = ["Chosen", "Heights", "choose", "heights_between", "heights_of_lanes", "heights_of_sums"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,22 +59,53 @@ def heights_of_sums(sizes: Sequence[int], highest: int, count: int) -> Heights |
 
 
 def heights_between(highest: int, lowest: int, count: int, align: int) -> Heights:
-    """Return at most `count` + 1 heights, downward, multiples of `align` as both ends are.
+    """Return at most `count` + 1 heights, downward in equal ratios, multiples of `align`.
 
-    The steps between their reciprocals are equal: where memory is what delays, so are those
-    between makespans.
+    Both ends are multiples of `align` and among them. Whole numbers alone: the same everywhere.
 
     Examples
     --------
     >>> heights_between(8192, 1024, 3, 512)
-    Heights(values=(8192, 2048, 1024), are_all=False)
+    Heights(values=(8192, 4096, 2048, 1024), are_all=False)
     """
-    steps = (
-        count * highest * lowest // ((count - k) * lowest + k * highest) // align * align
-        for k in range(count)
+    found = {highest, lowest}
+    share = bisect_left(
+        range(_SHARES), True, key=lambda share: _shrunk(highest, share, count) >= lowest
     )
-    found = {highest, lowest, *(h for h in steps if lowest < h < highest)}
+    for k in range(1, count):
+        height = _shrunk(highest, share, k) // align * align
+        if lowest < height < highest:
+            found.add(height)
     return Heights(tuple(sorted(found, reverse=True)))
+
+
+_SHARES: Final = 1 << 20
+
+
+def _shrunk(height: int, share: int, times: int) -> int:
+    """Return a height times (share / `_SHARES`) to the power of `times`."""
+    shrunk: int = height * share**times // _SHARES**times
+    return shrunk
+
+
+def heights_of_lanes(
+    lanes: Sequence[str], sizes: Sequence[int], highest: int, count: int
+) -> Heights:
+    """Return the heights at which the 1, 2, ... lanes that want most fit side by side.
+
+    At most about `count` of them, below `highest`.
+
+    Examples
+    --------
+    >>> heights_of_lanes(["x", "x", "y", "z"], [4, 3, 2, 1], 7, 9)
+    Heights(values=(6, 4), are_all=False)
+    """
+    largest: dict[str, int] = {}
+    for lane, size in zip(lanes, sizes, strict=True):
+        largest[lane] = max(largest.get(lane, 0), size)
+    sums = list(accumulate(sorted(largest.values(), reverse=True)))
+    some = sums[:: -(-len(sums) // count)]
+    return Heights(tuple(sorted({total for total in some if total < highest}, reverse=True)))
 
 
 def choose(
@@ -80,6 +114,7 @@ def choose(
     bound_of: Callable[[int], int],
     others: Sequence[TimedPlan],
     height_bytes: int,
+    enough: int,
 ) -> Chosen:
     """Return the shortest of all plans that `height_bytes` has room for.
 
@@ -95,12 +130,14 @@ def choose(
         Candidates of any height.
     height_bytes : int
         The budget.
+    enough : int
+        A length that is as good as any shorter one.
     """
     above = [height for height in heights.values if height > height_bytes]
     below = heights.values[len(above) :]
     best = _shortest(others, height_bytes)
     for height in below:
-        if best is not None and best.length <= bound_of(height):
+        if best is not None and best.length <= max(enough, bound_of(height)):
             break
         here = within(height)
         best = _shortest([here.timed, *([best] if best else [])], height_bytes)
@@ -108,9 +145,9 @@ def choose(
             break
     assert best is not None, "the last height holds a plan that is no higher"
     bound = bound_of(height_bytes)
-    if heights.are_all and best.length > bound:
+    if heights.are_all and best.length > max(enough, bound):
         bound = max(bound, within(below[0]).lower_bound)
-    elif above and best.length > bound:
+    elif above and best.length > max(enough, bound):
         here = within(above[-1])
         bound = max(bound, here.lower_bound)
         best = _shortest([best, here.timed], height_bytes) or best

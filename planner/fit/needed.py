@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from planner.conflict import ConflictRelation
 from planner.fit.workload import Workload
@@ -12,6 +13,10 @@ from planner.problem import Problem
 from planner.solvers import SolveOptions, solve
 
 __all__ = ["Kept", "drop_unneeded"]
+
+
+_SEARCHED_MAX: Final = 60
+"""More instances are placed without a search: a trial then takes hundredths of a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +88,10 @@ class _Trial:
             return offsets
         problem = Problem(work.work_bytes, conflict_masks=masks)
         options = SolveOptions(
-            target_bytes=self.height_bytes, nodes_max=20_000, clique_nodes_max=5_000
+            target_bytes=self.height_bytes,
+            nodes_max=20_000,
+            clique_nodes_max=5_000,
+            rounds_max=1 if problem.n <= _SEARCHED_MAX else 0,
         )
         assignment = solve(problem, options).assignment
         assert assignment is not None, "without a capacity there is always an assignment"

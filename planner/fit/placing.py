@@ -56,6 +56,7 @@ def place_in_time(
     *,
     rule: GapRule = GapRule.LOWEST,
     is_strict: bool = False,
+    floors: Sequence[int] = (),
 ) -> TimedPlan:
     """Return a schedule within `height_bytes`, at least the largest region.
 
@@ -68,14 +69,16 @@ def place_in_time(
     rule : GapRule
     is_strict : bool
         Whether nothing overtakes a job that waits for memory alone: large ones starve less.
+    floors : sequence of int, optional
+        When each job may start at the earliest.
 
     Notes
     -----
     Always ends: with nothing running, any job that may start has room. Ties by job.
     """
     assert height_bytes >= work.least_height, "the largest region fits"
-    run = _Run(work, priorities, height_bytes, rule, is_strict)
-    while run.queues or run.running:
+    run = _Run(work, priorities, height_bytes, rule, is_strict, floors)
+    while run.queues or run.running or run.early:
         run.start_what_fits()
         run.wait()
     ends = [o + s for o, s in zip(run.offsets, work.work_bytes, strict=True) if s and o >= 0]
@@ -91,7 +94,13 @@ class _Run:
     """The state of one schedule at one moment."""
 
     def __init__(
-        self, work: Workload, priorities: Sequence[int], height: int, rule: GapRule, is_strict: bool
+        self,
+        work: Workload,
+        priorities: Sequence[int],
+        height: int,
+        rule: GapRule,
+        is_strict: bool,
+        floors: Sequence[int],
     ) -> None:
         jobs = work.jobs
         self.work, self.jobs, self.priorities = work, jobs, priorities
@@ -103,14 +112,14 @@ class _Run:
         self.running: list[tuple[int, int]] = []
         self.regions: list[tuple[int, int]] = []  # (start, end) of what runs, upward
         self.queues: dict[int, list[tuple[int, int]]] = {}
+        self.floors = floors or [0] * jobs.n
+        self.early: list[tuple[int, int]] = []  # (floor, job), where only the floor is missing
         for later in jobs.after:
             for job in later:
                 self.open_before[job] += 1
         for job in range(jobs.n):
             if not self.open_before[job]:
-                self.queues.setdefault(jobs.locks[job], []).append((-priorities[job], job))
-        for queue in self.queues.values():
-            queue.sort()
+                self._queue(job)
         self.large = sorted(work.work_bytes)[len(work.work_bytes) // 2]
 
     def start_what_fits(self) -> None:
@@ -140,7 +149,12 @@ class _Run:
     def wait(self) -> None:
         """Let time pass until something ends."""
         jobs = self.jobs
-        self.now = self.running[0][0]
+        if not self.running or (self.early and self.early[0][0] < self.running[0][0]):
+            self.now = self.early[0][0]
+        else:
+            self.now = self.running[0][0]
+        while self.early and self.early[0][0] <= self.now:
+            self._queue(heappop(self.early)[1])
         while self.running and self.running[0][0] == self.now:
             _, ended = heappop(self.running)
             self.busy ^= jobs.locks[ended]
@@ -151,8 +165,15 @@ class _Run:
             for job in jobs.after[ended]:
                 self.open_before[job] -= 1
                 if not self.open_before[job]:
-                    queue = self.queues.setdefault(jobs.locks[job], [])
-                    insort(queue, (-self.priorities[job], job))
+                    self._queue(job)
+
+    def _queue(self, job: int) -> None:
+        """Let a job wait for its locks and bytes, or for its floor."""
+        if self.floors[job] > self.now:
+            heappush(self.early, (self.floors[job], job))
+        else:
+            queue = self.queues.setdefault(self.jobs.locks[job], [])
+            insort(queue, (-self.priorities[job], job))
 
     def _take_bytes(self, instance: int) -> bool:
         """Return whether the instance has room now; if so, it has it."""

@@ -9,8 +9,10 @@
 A height is all that this room is told: what fits into less memory is no matter of it.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import product
+from typing import Final
 
 from planner.fit.packing import keeps_locks, pack
 from planner.fit.placing import GapRule, TimedPlan, place_in_time
@@ -18,10 +20,16 @@ from planner.fit.sharing import excluded_jobs
 from planner.fit.together import fit_together
 from planner.fit.workload import Workload
 from planner.makespan import perturbed, schedule_in_order
-from planner.makespan.bound import busiest_set, energy_bound
+from planner.makespan.bound import busiest_set, crowded_bound, rounds_bound
 from planner.makespan.exact import improve, is_available
 
 __all__ = ["Effort", "Within", "fit_within", "memory_bound"]
+
+
+_SIDE_BY_SIDE_MAX: Final = 64
+"""Most regions side by side that are counted for the bound."""
+_FAR: Final = 4
+"""A packing that is higher by more than one in so many parts ends the shrinking."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,16 +67,24 @@ def memory_bound(work: Workload, height_bytes: int) -> int:
 
     Notes
     -----
-    The memory in use, and the locks of the fleet with one more for all that take more than half.
+    The memory in use; the locks of the fleet with one more for all that take more than half; and
+    for k = 2, 3, ... those of which no more than k find room at the same time.
     """
-    jobs = work.jobs
+    jobs, sizes = work.jobs, work.job_bytes()
     first = max(mask.bit_length() for mask in jobs.certain)
     certain = tuple(
         mask | (2 * size > height_bytes) << first
-        for mask, size in zip(jobs.certain, work.job_bytes(), strict=True)
+        for mask, size in zip(jobs.certain, sizes, strict=True)
     )
-    energy = energy_bound(jobs, work.work_bytes, height_bytes)
-    return max(energy, busiest_set(replace(jobs, certain=certain)))
+    best = busiest_set(replace(jobs, certain=certain))
+    heads, tails = jobs.heads(), jobs.tails()
+    best = max(best, crowded_bound(heads, jobs.times, tails, sizes, height_bytes))
+    for k in range(2, _SIDE_BY_SIDE_MAX + 1):
+        large = [int(size * (k + 1) > height_bytes) for size in sizes]
+        best = max(best, crowded_bound(heads, jobs.times, tails, large, k))
+        wide = [job for job, is_large in enumerate(large) if is_large]
+        best = max(best, rounds_bound([jobs.times[j] for j in wide], [tails[j] for j in wide], k))
+    return best
 
 
 def fit_within(work: Workload, height_bytes: int, lower_bound: int, effort: Effort) -> Within:
@@ -107,10 +123,16 @@ def fit_within(work: Workload, height_bytes: int, lower_bound: int, effort: Effo
         if packed.height <= height_bytes:
             best = packed
             break
+        best = min(
+            (best, _not_before(work, answer.starts, height_bytes)), key=lambda plan: plan.length
+        )
+        if packed.height > height_bytes * (_FAR + 1) // _FAR:
+            break  # what runs at different times conflicts all the same: less memory is no help
         limit = max(work.least_height, limit * height_bytes // packed.height)
-    if best.length > bound:
+    is_small = work.jobs.n <= effort.together_max
+    if best.length > bound and is_small:
         best = _with_offsets_kept(work, best, bound, effort.exact_limit)
-    if best.length > bound and work.jobs.n <= effort.together_max:
+    if best.length > bound and is_small:
         best, bound = fit_together(work, best, height_bytes, bound, effort.exact_limit)
     return Within(best, bound)
 
@@ -128,6 +150,20 @@ def _by_lists(work: Workload, height_bytes: int, bound: int, restarts: int) -> T
                 return best
     assert best is not None, "there is at least one restart"
     return best
+
+
+def _not_before(work: Workload, starts: Sequence[int], height_bytes: int) -> TimedPlan:
+    """Return a plan along a schedule that cannot be packed: what finds no bytes waits for them."""
+    priorities = [-start for start in starts]
+    return min(
+        (
+            place_in_time(
+                work, priorities, height_bytes, rule=rule, is_strict=strict, floors=starts
+            )
+            for rule, strict in product(GapRule, (False, True))
+        ),
+        key=lambda plan: plan.length,
+    )
 
 
 def _with_offsets_kept(work: Workload, best: TimedPlan, bound: int, limit: float) -> TimedPlan:

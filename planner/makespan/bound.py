@@ -1,5 +1,6 @@
 """What no makespan goes below: paths of the order, jobs that exclude one another, memory in use."""
 
+from bisect import insort
 from collections.abc import Iterator, Sequence
 from heapq import heappop, heappush
 from typing import Final
@@ -10,12 +11,16 @@ from planner.masks import mask_indices
 __all__ = [
     "busiest_set",
     "critical_path",
+    "crowded_bound",
     "energy_bound",
     "exclusive_sets",
     "one_machine_bound",
     "pool_bound",
+    "rounds_bound",
 ]
 
+_HEADS_MAX: Final = 40
+"""Earliest starts from which the work that is left is summed."""
 _SEEDS_MAX: Final = 32
 """Sets of jobs that exclude one another are grown from so many places."""
 
@@ -52,6 +57,69 @@ def pool_bound(jobs: Jobs) -> int:
         (-(-sum(jobs.times[job] for job in members) // size) for size, members in jobs.pools),
         default=0,
     )
+
+
+def crowded_bound(
+    heads: Sequence[int],
+    times: Sequence[int],
+    tails: Sequence[int],
+    demands: Sequence[int],
+    capacity: int,
+) -> int:
+    """Return a makespan that jobs which share a capacity while they run do not go below.
+
+    Those whose head is at least r and whose tail is at least q run between r and q before the end,
+    and together they take no more than the capacity all that time.
+
+    Notes
+    -----
+    Every tail with some of the heads, evenly: O(n) for each of at most `_HEADS_MAX`.
+
+    Examples
+    --------
+    Three jobs of 4, two at a time, and 5 more of work after each:
+
+    >>> crowded_bound([0, 0, 0], [4, 4, 4], [5, 5, 5], [1, 1, 1], 2)
+    11
+    """
+    if capacity <= 0:
+        return 0
+    by_tail = sorted(range(len(times)), key=lambda job: -tails[job])
+    starts = sorted(set(heads))
+    best = 0
+    for head in starts[:: -(-len(starts) // _HEADS_MAX)]:
+        energy = 0
+        for job in by_tail:
+            if heads[job] >= head:
+                energy += demands[job] * times[job]
+                best = max(best, head + tails[job] - (-energy // capacity))
+    return best
+
+
+def rounds_bound(times: Sequence[int], tails: Sequence[int], machines: int) -> int:
+    """Return a makespan that jobs do not go below of which so many run at the same time.
+
+    Of m * `machines` + 1 jobs some m + 1 run one after the other: at least the shortest of them.
+
+    Notes
+    -----
+    For the jobs with the longest tails, however many: O(n^2 / machines) at most.
+
+    Examples
+    --------
+    Three jobs of 4, two at a time, and 5 more of work after each:
+
+    >>> rounds_bound([4, 4, 4], [5, 5, 5], 2)
+    13
+    """
+    longest: list[int] = []  # times so far, negative: the longest first
+    best = 0
+    for job in sorted(range(len(times)), key=lambda job: -tails[job]):
+        insort(longest, -times[job])
+        for rounds in range(1, (len(longest) - 1) // machines + 1):
+            last = rounds * machines
+            best = max(best, tails[job] - sum(longest[last - rounds : last + 1]))
+    return best
 
 
 def one_machine_bound(heads: Sequence[int], times: Sequence[int], tails: Sequence[int]) -> int:
