@@ -28,6 +28,8 @@ NAME_MAX = 120
 """Longest name that the page shows whole."""
 READINGS_MAX = 100
 """Readings of a device that the page lists; the JSON inside it has all."""
+OWNERS_MAX = 200
+"""Accounts that the page lists; the JSON inside it has all."""
 _KIND_COLOURS: Final = (
     "#3b6fb6", "#2f8f6b", "#b98a1d", "#c8553d", "#8d949e", "#3a8fa3", "#b34d83", "#8a5fb0",
 )  # fmt: skip
@@ -87,6 +89,7 @@ def capacity_html(
             )
             if size
         ],
+        owners=_owners(capacity),
         rows=_rows(figures),
         strategy_max=max(1, *(strategy.bytes for strategy in capacity.strategies)),
         channels=[(found, channels_words(found)) for found in capacity.channels],
@@ -133,6 +136,12 @@ def _ways(explanation: Explanation, plan: Plan) -> list[tuple[str, WayOut, str]]
         (way_words(way, plan.fleet, NAME_MAX), way, time_words(way))
         for way in explanation.ways_out.rows
     ]
+
+
+def _owners(capacity: Capacity) -> list[tuple[str, str, int]]:
+    """Return the largest accounts: owner, kind in words, bytes."""
+    ranked = sorted(capacity.accounts, key=lambda account: -account.bytes)
+    return [(item.owner, KIND_WORDS[item.kind], item.bytes) for item in ranked[:OWNERS_MAX]]
 
 
 def _rows(figures: dict[str, Any]) -> list[dict[str, Any]]:

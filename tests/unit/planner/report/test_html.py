@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from planner.capacity import WhatIfOptions, capacity_of, what_if
+from planner.capacity import Account, Kind, WhatIfOptions, capacity_of, what_if
 from planner.fleet import DeviceSpec, FleetSpec, ModelSpec, PipelineSpec, StepSpec
 from planner.measured import FleetReport, Reading, Stage
 from planner.model import InstanceId, ModelId, ModelSize
@@ -94,6 +94,18 @@ def test_hostile_names_make_no_element_and_no_attribute() -> None:
     assert "{{ 7*7 }}" in text  # a name, not an expression
     assert HOSTILE[6][:4] in text
     assert max(len(cell) for cell in Page(text).cells) <= 200
+
+
+def test_the_page_names_the_owners_of_bytes() -> None:
+    capacity = capacity_of(street_corner())
+    text = capacity_html(capacity, ())
+    owners = text.partition('id="owners"')[2].partition("</details>")[0]
+    assert owners.count("<tr><td>") == len(capacity.accounts)
+    assert "<td>system</td><td>reserves</td>" in owners
+    many = tuple(Account(f"i{n}", Kind.WORK, n) for n in range(1, 1_001))
+    text = capacity_html(replace(capacity, accounts=many), ())
+    assert "The 200 largest of 1000." in text
+    assert "<td>i1000</td>" in text
 
 
 def test_the_page_may_fetch_nothing() -> None:
