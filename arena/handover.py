@@ -16,7 +16,7 @@ from typing import TypeAlias
 
 from arena.device.base import Argument, Device, DeviceRange, ModelDescription, Placed
 from arena.gears import GearChoice, chosen_gear
-from arena.loader import LoadedFleet
+from arena.loader import LoadedFleet, LoadedInstance
 from arena.tensors import as_arguments
 from planner.errors import PlanError, UsageError
 from planner.fleet import channel_name, instance_id
@@ -98,10 +98,11 @@ class Handover:
                     for step in pipeline.steps
                 }
         slots: dict[tuple[str, str, str], list[DeviceRange]] = {}
-        for buffer in plan.buffers:
+        handed = [row for row in plan.buffers if row.use is not BufferUse.INSTANCE]
+        for buffer in handed:
             memory = loaded.arena.buffer(buffer)
             slots.setdefault((buffer.channel, buffer.step, buffer.tensor), []).append(memory)
-        for buffer in plan.buffers:
+        for buffer in handed:
             if buffer.slot == 0:
                 ranges = slots[buffer.channel, buffer.step, buffer.tensor]
                 self._connect(self._channels[buffer.channel], buffer, ranges)
@@ -336,8 +337,8 @@ class Request:
         """Inputs and outputs as this execution has them, at its gear."""
         return self.tensors.description.at(self.gear)
 
-    def arguments(self) -> tuple[list[Argument], list[Argument | None]]:
-        """Return inputs and outputs for the device, now that the execution may begin.
+    def arguments(self, item: LoadedInstance) -> tuple[list[Argument], list[Argument | None]]:
+        """Return inputs and outputs for the device, now that the execution may begin on `item`.
 
         Raises
         ------
@@ -366,7 +367,7 @@ class Request:
                 outputs.append(Placed(place))
             else:
                 outputs.append(place)
-        return inputs, outputs
+        return item.placed_inputs(inputs), item.placed_outputs(outputs)
 
     def _wants(self, output: str) -> bool:
         return self.wanted is None or output in self.wanted

@@ -6,20 +6,23 @@ All loads happen before the first execution: a load rewrites the weights of its 
 same bytes, which is not documented as safe beside a running execution (docs/loading.md).
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from arena.device.base import (
+    Argument,
     Device,
     DeviceRange,
     LoadOptions,
     ModelDescription,
     ModelHandle,
     ModelSource,
+    Placed,
 )
 from arena.errors import DeviceError, LoadError
 from arena.memory import Arena, failure_of, reserve
 from planner.errors import PlanError
+from planner.handover import BufferUse, ChannelBuffer
 from planner.model import DEFAULT_RULE, InstanceId, ModelId
 from planner.plan import Instance, Plan
 
@@ -28,11 +31,40 @@ __all__ = ["LoadedFleet", "LoadedInstance", "load_plan"]
 
 @dataclass(frozen=True, slots=True)
 class LoadedInstance:
-    """One instance on the device."""
+    """One instance on the device.
+
+    Attributes
+    ----------
+    instance : Instance
+    handle : ModelHandle
+    description : ModelDescription
+    input_places, output_places : tuple of DeviceRange
+        Planned memory of its visible inputs and its outputs; empty where that is not planned.
+    """
 
     instance: Instance
     handle: ModelHandle
     description: ModelDescription
+    input_places: tuple[DeviceRange, ...] = ()
+    output_places: tuple[DeviceRange, ...] = ()
+
+    def placed_inputs(self, inputs: Sequence[Argument]) -> list[Argument]:
+        """Return inputs with their planned places, where they come from the host and have one."""
+        if not self.input_places:
+            return list(inputs)
+        return [
+            one if isinstance(one, DeviceRange | Placed) else Placed(place, one)
+            for one, place in zip(inputs, self.input_places, strict=True)
+        ]
+
+    def placed_outputs(self, outputs: Sequence[Argument | None]) -> list[Argument | None]:
+        """Return outputs with their planned places, where they go to the host and have one."""
+        if not self.output_places:
+            return list(outputs)
+        return [
+            one if isinstance(one, DeviceRange | Placed) else Placed(place, one)
+            for one, place in zip(outputs, self.output_places, strict=True)
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,13 +139,15 @@ def load_plan(
     except DeviceError as error:
         raise LoadError(f"{error}; nothing was loaded", call=error.call, code=error.code) from error
     loaded: dict[InstanceId, LoadedInstance] = {}
+    blocks = {row.step: row for row in plan.buffers if row.use is BufferUse.INSTANCE}
     try:
         if on_reserved is not None:
             on_reserved()
         for instance in sorted(
             plan.instances, key=lambda row: (-row.weight_bytes, -row.work_bytes, row.id)
         ):
-            item = _load(instance, device, arena, sources[instance.model], options or LoadOptions())
+            source, block = sources[instance.model], blocks.get(instance.id)
+            item = _load(plan, instance, device, arena, source, options, block)
             loaded[instance.id] = item
             if on_loaded is not None:
                 on_loaded(item)
@@ -162,13 +196,28 @@ def _compare_sizes(plan: Plan, device: Device, sources: Mapping[ModelId, ModelSo
 
 
 def _load(
-    instance: Instance, device: Device, arena: Arena, source: ModelSource, options: LoadOptions
+    plan: Plan,
+    instance: Instance,
+    device: Device,
+    arena: Arena,
+    source: ModelSource,
+    options: LoadOptions | None,
+    block: ChannelBuffer | None,
 ) -> LoadedInstance:
     work, weights = arena.work_of(instance), arena.weights_of(instance)
+    options = options or LoadOptions()
+    if plan.fleet.device.plans_io(plan.size_of(instance.model)):
+        options = replace(options, host_io=False)
     try:
         handle = device.load(source, work=work, weights=weights, options=options)
         try:
-            return LoadedInstance(instance, handle, device.describe(handle))
+            description = device.describe(handle)
+            return LoadedInstance(
+                instance,
+                handle,
+                description,
+                *_io_places(plan, arena, instance, description, block),
+            )
         except BaseException:
             if left := failure_of(device.unload, handle):
                 raise DeviceError(f"and the model stays loaded: {left}") from None
@@ -180,6 +229,33 @@ def _load(
             call=error.call,
             code=error.code,
         ) from error
+
+
+def _io_places(
+    plan: Plan,
+    arena: Arena,
+    instance: Instance,
+    description: ModelDescription,
+    row: ChannelBuffer | None,
+) -> tuple[tuple[DeviceRange, ...], tuple[DeviceRange, ...]]:
+    """Return where the plan puts inputs and outputs of an instance, if it has a block for them."""
+    size = plan.size_of(instance.model)
+    if row is None:
+        return (), ()
+    found = tuple(spec.size_bytes for spec in (*description.visible_inputs, *description.outputs))
+    wanted = tuple(spec.size_bytes for spec in (*size.inputs, *size.outputs))
+    if found != wanted:
+        raise PlanError(
+            f"instance {instance.id!r}: inputs and outputs have {list(found)} bytes, the plan has "
+            f"{list(wanted)}: plan again with this file"
+        )
+    memory = arena.buffer(row)
+    places = tuple(
+        DeviceRange(memory.pointer + offset, size_bytes)
+        for offset, size_bytes in zip(size.io_offsets, wanted, strict=False)
+    )
+    n_inputs = len(description.visible_inputs)
+    return places[:n_inputs], places[n_inputs:]
 
 
 def _place(memory: DeviceRange | None) -> str:

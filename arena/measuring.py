@@ -43,7 +43,8 @@ class Meter:
     def after_load(self, item: LoadedInstance) -> None:
         """Read after one load, and count what the device's description adds to the plan."""
         size = self._plan.size_of(item.instance.model)
-        self._described_bytes += page_rounded(self._device.io_bytes(item.handle))
+        if not self._plan.fleet.device.plans_io(size):
+            self._described_bytes += page_rounded(self._device.io_bytes(item.handle))
         if size.system_managed:
             self._described_bytes += page_rounded(size.work_bytes) + page_rounded(size.weight_bytes)
         self._read(Stage.LOADED, item.instance.id)

@@ -222,6 +222,7 @@ def execute_once(
     gear: tuple[int, ...] = (),
 ) -> Outputs:
     """Execute one instance and return the bytes of its outputs."""
-    wanted = [None] * len(item.description.outputs)
-    launch = device.launch(item.handle, arguments, wanted, stream, gear=gear)
+    inputs = item.placed_inputs(arguments)
+    outputs = item.placed_outputs([None] * len(item.description.outputs))
+    launch = device.launch(item.handle, inputs, outputs, stream, gear=gear)
     return tuple(bytes(data) for data in device.finish(launch) if data is not None)

@@ -235,7 +235,7 @@ class Runner:
         try:
             self.wait_on_host(call)
             item = self.loaded.instances[call.instance]
-            inputs, outputs = request.arguments()
+            inputs, outputs = request.arguments(item)
             stream = self.streams[call.lane]
             launch = self.device.launch(item.handle, inputs, outputs, stream, gear=request.gear)
             data = self.device.finish(launch)
@@ -385,7 +385,7 @@ class Runner:
             if last := self._last_launch.get(call.instance):
                 last.ended.wait()
             self._wait_on_device(call, launched.stream, waits)
-            inputs, outputs = job.request.arguments()
+            inputs, outputs = job.request.arguments(item)
             gear = job.request.gear
             launch = self.device.launch(item.handle, inputs, outputs, launched.stream, gear=gear)
             launched.event = self.device.record_event(launched.stream)

@@ -239,8 +239,8 @@ def _beside(fleet: Fleet, first: LoadedInstance, second: LoadedInstance) -> _Sta
             launches = [
                 fleet.device.launch(
                     item.handle,
-                    case.given.inputs,
-                    [None] * len(item.description.outputs),
+                    item.placed_inputs(case.given.inputs),
+                    item.placed_outputs([None] * len(item.description.outputs)),
                     fleet.runner.streams[item.instance.lane],
                     gear=case.given.gear,
                 )

@@ -48,7 +48,7 @@ from planner.masks import mask_indices
 from planner.model import InstanceId
 from planner.schedule import Channel, Execution, Schedule
 
-__all__ = ["INSTANCES_MAX", "ConflictRelation", "Explanation"]
+__all__ = ["INSTANCES_MAX", "ConflictRelation", "Explanation", "consecutive_runs"]
 
 INSTANCES_MAX: Final = 32_768
 """Most instances of a relation: its masks then take 128 MiB."""
@@ -301,7 +301,7 @@ def _add_inside(channels: Sequence[Channel], masks: list[int]) -> None:
         for position, (_, choice) in enumerate(steps):
             for lock in choice.locks:
                 holding[lock] = holding.get(lock, 0) | 1 << position
-        runs = _runs([choice.instance for _, choice in steps])
+        runs = consecutive_runs([choice.instance for _, choice in steps])
         concurrent = _by_choice(channel)
         for step, choice in steps:
             excluded = reduce(or_, (holding[lock] for lock in choice.locks))
@@ -321,7 +321,7 @@ def _by_choice(channel: Channel) -> Sequence[int]:
     return [reduce(or_, (ones[j] for j in mask_indices(mask)), 0) for mask in concurrent]
 
 
-def _runs(instances: Sequence[int]) -> list[tuple[int, int, int]]:
+def consecutive_runs(instances: Sequence[int]) -> list[tuple[int, int, int]]:
     """Return the runs of consecutive numbers: (first position, ones of its length, number)."""
     breaks = [k for k, (i, j) in enumerate(pairwise(instances), start=1) if j != i + 1]
     return [

@@ -167,7 +167,10 @@ def _by_model(plan: Plan) -> Mapping[tuple[str, Kind], int]:
         if row.weight_offset is not None and row.weight_offset not in seen:
             seen.add(row.weight_offset)
             count(row, Kind.WEIGHTS, plan.rule.reserved_bytes(row.weight_bytes))
-        count(row, Kind.IO, page_rounded(size.io_bytes))
+        if plan.fleet.device.plans_io(size):
+            count(row, Kind.IO, plan.rule.reserved_bytes(size.io_offsets[-1]))
+        else:
+            count(row, Kind.IO, page_rounded(size.io_bytes))
         if size.system_managed:
             managed = page_rounded(size.work_bytes) + page_rounded(size.weight_bytes)
             count(row, Kind.SYSTEM, managed)

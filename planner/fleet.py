@@ -14,7 +14,7 @@ from typing import Final
 from planner.errors import SpecError, UsageError, did_you_mean
 from planner.handover import Feed, Handovers
 from planner.lanes import Assign, LanePool
-from planner.model import InstanceId, ModelId
+from planner.model import InstanceId, ModelId, ModelSize
 from planner.units import BYTES_MAX, RATE_MAX, shown
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "Dedupe",
     "DeviceSpec",
     "FleetSpec",
+    "IoPlace",
     "ModelSpec",
     "PipelineSpec",
     "ScheduleSpec",
@@ -116,6 +117,15 @@ class CrossStream(StrEnum):
     """The host waits: the regime that the vendor documents."""
     EVENTS = "events"
     """A recorded event and a stream wait: equivalent, but not documented by the vendor. Opt-in."""
+
+
+class IoPlace(StrEnum):
+    """Where inputs and outputs lie that come from the host and go to it."""
+
+    OUTSIDE = "outside"
+    """In memory of their own, one block for each instance: the device's, or the application's."""
+    ARENA = "arena"
+    """In the work reservation, one block for each instance, shared as its work memory is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -408,6 +418,9 @@ class DeviceSpec:
     streams_max : int or None
         Streams that the device offers; None: not checked.
     cross_stream : CrossStream
+    io : IoPlace
+        `arena` only with `CrossStream.HOST`: with events, results are copied out while followers
+        run.
     """
 
     memory_bytes: int | None = None
@@ -415,6 +428,7 @@ class DeviceSpec:
     dedupe: Dedupe = Dedupe.FILE
     streams_max: int | None = None
     cross_stream: CrossStream = CrossStream.HOST
+    io: IoPlace = IoPlace.OUTSIDE
 
     def __post_init__(self) -> None:
         if self.memory_bytes is not None and not 0 <= self.memory_bytes <= BYTES_MAX:
@@ -425,6 +439,12 @@ class DeviceSpec:
             raise SpecError(
                 f"found {shown(self.streams_max)}, expected 0 to {COUNT_MAX}", "device.streams"
             )
+        if self.io is IoPlace.ARENA and self.cross_stream is CrossStream.EVENTS:
+            raise SpecError(
+                "found arena with cross_stream: events, which copies results out while followers "
+                "run; expected outside, or cross_stream: host",
+                "device.io",
+            )
         _refuse_duplicates([name for name, _ in self.reserve], "device.reserve")
         for name, size in self.reserve:
             _check_name(name, f"device.reserve.{name}")
@@ -432,6 +452,13 @@ class DeviceSpec:
                 raise SpecError(
                     f"found {shown(size)}, expected 0 to 2^62 bytes", f"device.reserve.{name}"
                 )
+
+    def plans_io(self, size: ModelSize) -> bool:
+        """Whether inputs and outputs of a model's instances have a block in the work reservation.
+
+        Not where their sizes are known only when the model runs, or where it wants a choice.
+        """
+        return self.io is IoPlace.ARENA and bool(size.io_offsets)
 
     @property
     def reserve_bytes(self) -> int:

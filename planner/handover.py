@@ -37,32 +37,34 @@ class Feed(NamedTuple):
 
 
 class BufferUse(StrEnum):
-    """What a buffer of a channel holds."""
+    """What a buffer holds."""
 
     FEED = "feed"
     """An output that other steps of its frame read."""
     STATE = "state"
     """An output that the same step reads in the next frame, or half of such a pair."""
+    INSTANCE = "instance"
+    """All inputs and outputs of one instance, for what comes from the host and goes to it."""
 
 
 @dataclass(frozen=True, slots=True)
 class ChannelBuffer:
-    """Device memory of one tensor that a channel hands on, inside the work reservation.
+    """Device memory of tensors inside the work reservation.
 
     Attributes
     ----------
     use : BufferUse
     channel : str
-        Such as ``camera[0]``.
+        Such as ``camera[0]``; empty for the block of an instance, as are `tensor` and `readers`.
     step, tensor : str
-        The step that writes it, and its output.
+        The step that writes it, and its output; `step` is the instance whose block it is.
     slot : int
         Frame t uses slot t mod d of a fed tensor, where d frames are in flight; a state has slots 0
         and 1, which are read and written in turn.
     readers : tuple of (step, input)
         Steps of the channel that read it, as declared.
     size_bytes : int
-        Of the tensor, before the region rule.
+        Of the tensor or the block, before the region rule.
     offset : int
         Bytes from the base of the work reservation.
     """
@@ -78,7 +80,9 @@ class ChannelBuffer:
 
     @property
     def name(self) -> str:
-        """``camera[0].detect.boxes slot 1``: unique among the buffers of a plan."""
+        """``camera[0].detect.boxes slot 1`` or ``reader@vision io``: unique in a plan."""
+        if self.use is BufferUse.INSTANCE:
+            return f"{self.step} io"
         return f"{self.channel}.{self.step}.{self.tensor} slot {self.slot}"
 
 

@@ -15,6 +15,10 @@ must be wholly before (it precedes the writer) or wholly after (every reader pre
 help nowhere: a life spans several executions, and between them its locks are free. For the same
 reason nothing of another channel is ever apart from it. A state is live always.
 
+With `io: arena` each instance has a block for what comes from the host and goes to it. Its life is
+one execution, filling and copying out included: it conflicts with the instance, and with whatever
+conflicts with that.
+
 With `cross_stream: events` outputs are copied to the host after followers were launched, so that
 the end of an execution for the order is not the end of what reads its memory: there every buffer is
 kept apart from everything.
@@ -23,12 +27,19 @@ kept apart from everything.
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import combinations
 
-from planner.conflict import INSTANCES_MAX, ConflictRelation
+from planner.conflict import INSTANCES_MAX, ConflictRelation, consecutive_runs
 from planner.errors import SpecError
-from planner.fleet import CrossStream, FleetSpec, PipelineSpec, StepSpec, channel_name
+from planner.fleet import (
+    CrossStream,
+    FleetSpec,
+    IoPlace,
+    PipelineSpec,
+    StepSpec,
+    channel_name,
+)
 from planner.handover import BufferUse, ChannelBuffer, Feed
 from planner.masks import mask_indices, mask_of
-from planner.model import ModelId, ModelSize, TensorSpec
+from planner.model import InstanceId, ModelId, ModelSize, TensorSpec
 from planner.problem import Bound
 from planner.schedule import Channel, ChannelOrder
 
@@ -47,7 +58,7 @@ def channel_buffers(
     """Return the buffers of a fleet, not placed yet.
 
     Pipelines and channels, then steps as declared; of a step its fed outputs in the order in which
-    they are first read, then its states; then slots.
+    they are first read, then its states; then slots. Last the blocks of instances, by first use.
 
     Raises
     ------
@@ -66,6 +77,10 @@ def channel_buffers(
                     ChannelBuffer(use, name, step, tensor, slot, readers, size_bytes)
                     for slot in range(slots)
                 ]
+    for instance, (model, _) in fleet.instances().items():
+        if fleet.device.plans_io(sizes[model]):
+            size_bytes = sizes[model].io_offsets[-1]
+            buffers.append(ChannelBuffer(BufferUse.INSTANCE, "", instance, "", 0, (), size_bytes))
     return tuple(buffers)
 
 
@@ -143,8 +158,8 @@ def _shown(tensor: TensorSpec) -> str:
 
 
 def count_buffers(fleet: FleetSpec) -> int:
-    """Return how many buffers `channel_buffers` returns."""
-    total = 0
+    """Return how many buffers `channel_buffers` returns at most."""
+    total = len(fleet.instances()) if fleet.device.io is IoPlace.ARENA else 0
     for pipeline in fleet.pipelines:
         fed = {(feed.step, feed.output) for step in pipeline.steps for feed in step.feeds}
         states = sum(len(step.state) for step in pipeline.steps)
@@ -155,8 +170,12 @@ def count_buffers(fleet: FleetSpec) -> int:
 def buffer_ends(relation: ConflictRelation, buffers: Sequence[ChannelBuffer]) -> list[int]:
     """Return for each buffer the mask of the instances that write or read it."""
     channels = {channel.name: channel for channel in relation.schedule.channels}
+    position = {name: i for i, name in enumerate(relation.instances)}
     masks = []
     for buffer in buffers:
+        if buffer.use is BufferUse.INSTANCE:
+            masks.append(1 << position[InstanceId(buffer.step)])
+            continue
         channel = channels[buffer.channel]
         steps = (buffer.step, *(step for step, _ in buffer.readers))
         ends = (choice for step in steps for choice in channel.choices[channel.order.steps[step]])
@@ -190,18 +209,26 @@ def masks_with_buffers(
     -----
     For each shape of channel: buffers x steps x frames in flight, and pairs of buffers.
     """
-    n, total = relation.n, relation.n + len(buffers)
+    total = relation.n + len(buffers)
     if total > INSTANCES_MAX:
         raise SpecError(
             f"fleet {relation.schedule.spec.name!r} has {total} instances and buffers, expected at "
             f"most {INSTANCES_MAX}: let channels share lanes, or plan its parts apart"
         )
-    low = (1 << n) - 1
-    of_buffers = ((1 << total) - 1) ^ low
+    handed = [buffer for buffer in buffers if buffer.use is not BufferUse.INSTANCE]
+    masks = _masks_with_handed(relation, handed)
+    blocks = [buffer.step for buffer in buffers[len(handed) :]]
+    return _with_blocks(relation, masks, blocks) if blocks else tuple(masks)
+
+
+def _masks_with_handed(relation: ConflictRelation, buffers: Sequence[ChannelBuffer]) -> list[int]:
+    """Return the conflicts of instances and what steps hand on."""
+    n, total = relation.n, relation.n + len(buffers)
+    of_buffers = ((1 << total) - 1) ^ ((1 << n) - 1)
     masks = [mask | of_buffers for mask in relation.masks]
     masks += [((1 << total) - 1) ^ 1 << k for k in range(n, total)]
     if relation.schedule.spec.device.cross_stream is CrossStream.EVENTS:
-        return tuple(masks)
+        return masks
     own: dict[str, list[int]] = {}
     for k, buffer in enumerate(buffers, start=n):
         if buffer.use is BufferUse.FEED:
@@ -217,7 +244,28 @@ def masks_with_buffers(
         for k, other in combinations(members, 2):
             if lives[k].is_apart_from_life(lives[other]):
                 _part(masks, k, other)
-    return tuple(masks)
+    return masks
+
+
+def _with_blocks(
+    relation: ConflictRelation, masks: Sequence[int], blocks: Sequence[str]
+) -> tuple[int, ...]:
+    """Return the conflicts with the blocks of some instances behind all others."""
+    position = {name: i for i, name in enumerate(relation.instances)}
+    owners = [position[InstanceId(name)] for name in blocks]
+    n, first = relation.n, len(masks)
+    runs = consecutive_runs(owners)
+
+    def of_blocks(instances: int) -> int:
+        """Translate a mask of instances into one of their blocks."""
+        return sum((instances >> i & ones) << first + start for start, ones, i in runs)
+
+    low = (1 << n) - 1
+    found = [
+        mask | of_blocks(mask & low | (1 << i if i < n else 0)) for i, mask in enumerate(masks)
+    ]
+    found += [masks[i] | 1 << i | of_blocks(masks[i] & low) for i in owners]
+    return tuple(found)
 
 
 def _part(masks: list[int], i: int, j: int) -> None:

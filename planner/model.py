@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import accumulate
 from typing import Final, NewType
 
 from planner.errors import SpecError
@@ -10,6 +11,7 @@ from planner.units import BYTES_MAX, KiB, MiB, align_up
 
 __all__ = [
     "DEFAULT_RULE",
+    "IO_RULE",
     "PAGE_BYTES",
     "Buffer",
     "BufferKind",
@@ -96,6 +98,9 @@ class RegionRule:
 
 
 DEFAULT_RULE: Final = RegionRule()
+IO_RULE: Final = RegionRule(align_bytes=64)
+"""Inputs and outputs of one instance share a block; each starts at a multiple of 64 bytes and takes
+ALIGN_UP(size, 32) + 32 (CANN documentation, aclrtMalloc)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +174,25 @@ class ModelSize:
     io_bytes: int = 0
     gears: str = ""
     gear_choices: tuple[tuple[int, ...], ...] = ()
+
+    @property
+    def io_offsets(self) -> tuple[int, ...]:
+        """Where inputs, then outputs, start in a block that holds them all; last its size, bytes.
+
+        Empty where some size is unknown, and where the model wants a choice (`gears`): such models
+        have inputs that the device fills itself, in memory of its own.
+
+        Examples
+        --------
+        >>> tensor = TensorSpec("x", "uint8", (100,), 100)
+        >>> ModelSize(0, 0, inputs=(tensor,), outputs=(tensor,)).io_offsets
+        (0, 192, 384)
+        """
+        tensors = (*self.inputs, *self.outputs)
+        if not tensors or self.gears or not all(tensor.size_bytes for tensor in tensors):
+            return ()
+        sizes = (IO_RULE.reserved_bytes(tensor.size_bytes) for tensor in tensors)
+        return tuple(accumulate(sizes, initial=0))
 
     def __post_init__(self) -> None:
         for name, value in (("work_bytes", self.work_bytes), ("weight_bytes", self.weight_bytes)):

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from planner.bounds.fleet import fleet_bound
 from planner.conflict import ConflictRelation
 from planner.errors import PlanError, SpecError
-from planner.fleet import FleetSpec
+from planner.fleet import DeviceSpec, FleetSpec
 from planner.handover import ChannelBuffer
 from planner.io_buffers import bound_with_buffers, channel_buffers, masks_with_buffers
 from planner.judge import judge
@@ -130,7 +130,9 @@ def plan_fleet(
         witness=tuple(rows[index][0] for index in witness if index < len(rows)),
         status=solution.status,
         private_bytes=_private_bytes(fleet, used, options.rule),
-        outside_bytes=plan_outside([model for _, model, _ in rows], used, options.page_bytes),
+        outside_bytes=plan_outside(
+            [model for _, model, _ in rows], used, options.page_bytes, fleet.device
+        ),
         buffers=tuple(
             replace(buffer, offset=offset)
             for buffer, offset in zip(buffers, offsets[len(rows) :], strict=True)
@@ -264,7 +266,10 @@ def _private_bytes(fleet: FleetSpec, sizes: Mapping[ModelId, ModelSize], rule: R
 
 
 def plan_outside(
-    models: Sequence[ModelId], sizes: Mapping[ModelId, ModelSize], page_bytes: int
+    models: Sequence[ModelId],
+    sizes: Mapping[ModelId, ModelSize],
+    page_bytes: int,
+    device: DeviceSpec,
 ) -> int:
     """Return what instances take beside the arena, in pages: datasets, system-managed models.
 
@@ -273,7 +278,7 @@ def plan_outside(
     total = 0
     for model in models:
         size = sizes[model]
-        total += page_rounded(size.io_bytes)
+        total += 0 if device.plans_io(size) else page_rounded(size.io_bytes)
         if size.system_managed:
             total += page_rounded(size.work_bytes) + page_rounded(size.weight_bytes)
     return align_up(total, page_bytes)

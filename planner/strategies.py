@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from planner.conflict import ConflictRelation
+from planner.handover import BufferUse
 from planner.model import RegionRule
 from planner.pipeline import schedule_of
 from planner.plan import Plan
@@ -58,7 +59,11 @@ def strategies(plan: Plan) -> tuple[Strategy, ...]:
                 )
     lanes = _lane_maxima(plan, rule)
     private_work += plan.buffers_private_bytes
-    own = sum(rule.reserved_bytes(buffer.size_bytes) for buffer in plan.buffers)
+    own = sum(
+        rule.reserved_bytes(buffer.size_bytes)
+        for buffer in plan.buffers
+        if buffer.use is not BufferUse.INSTANCE
+    )
     weights = plan.weight_bytes
     bound = plan.lower_bound_bytes
     return (
@@ -83,8 +88,14 @@ def strategies(plan: Plan) -> tuple[Strategy, ...]:
 
 def _lane_maxima(plan: Plan, rule: RegionRule) -> dict[str, int]:
     maxima: dict[str, int] = {}
+    blocks = {
+        buffer.step: rule.reserved_bytes(buffer.size_bytes)
+        for buffer in plan.buffers
+        if buffer.use is BufferUse.INSTANCE
+    }
     for row in plan.instances:
         own = 0 if row.work_offset is None else rule.reserved_bytes(row.work_bytes)
+        own += blocks.get(row.id, 0)
         maxima[row.lane] = max(maxima.get(row.lane, 0), own)
     return maxima
 

@@ -6,12 +6,13 @@ microphone[0], [1]               listen: h <- hn
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from onnx import ModelProto, helper
 
-from planner.fleet import FleetSpec
+from planner.fleet import FleetSpec, IoPlace
 from planner.fleet_file import parse_fleet
 from tests.networks import byte_images, compiled, network
 
@@ -52,16 +53,19 @@ models:
 """
 
 
-def _yaml(models: str, frames_in_flight: int) -> str:
-    return models + _PIPELINES.replace("flight: 1", f"flight: {frames_in_flight}")
+def _fleet(models: str, frames_in_flight: int, io: IoPlace) -> FleetSpec:
+    fleet = parse_fleet(models + _PIPELINES.replace("flight: 1", f"flight: {frames_in_flight}"))
+    return replace(fleet, device=replace(fleet.device, io=io))
 
 
-def twin_fleet(_folder: Path, frames_in_flight: int = 1) -> FleetSpec:
+def twin_fleet(
+    _folder: Path, frames_in_flight: int = 1, io: IoPlace = IoPlace.OUTSIDE
+) -> FleetSpec:
     """The fleet with declared models, for the twin."""
-    return parse_fleet(_yaml(_DECLARED, frames_in_flight))
+    return _fleet(_DECLARED, frames_in_flight, io)
 
 
-def cpu_fleet(folder: Path, frames_in_flight: int = 1) -> FleetSpec:
+def cpu_fleet(folder: Path, frames_in_flight: int = 1, io: IoPlace = IoPlace.OUTSIDE) -> FleetSpec:
     """The fleet with real networks, compiled into `folder`."""
     for name, model in (
         ("first", byte_images(1)),
@@ -70,7 +74,7 @@ def cpu_fleet(folder: Path, frames_in_flight: int = 1) -> FleetSpec:
     ):
         if not (folder / f"{name}.arena").exists():
             compiled(model, folder, name)
-    return parse_fleet(_yaml(_COMPILED, frames_in_flight))
+    return _fleet(_COMPILED, frames_in_flight, io)
 
 
 def recurrent() -> ModelProto:

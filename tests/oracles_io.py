@@ -7,7 +7,7 @@ runs or is over. A fed buffer is live while its writer has started and some read
 from collections.abc import Iterable, Iterator
 from itertools import combinations
 
-from planner.fleet import FleetSpec, PipelineSpec
+from planner.fleet import FleetSpec, IoPlace, PipelineSpec
 from planner.handover import BufferUse, ChannelBuffer
 from planner.plan import AddedOrder, Plan
 from tests.oracles_judge import Node, unroll
@@ -15,8 +15,10 @@ from tests.oracles_judge import Node, unroll
 __all__ = ["live_together", "plain_buffers", "sharing_live_bytes"]
 
 
-def plain_buffers(fleet: FleetSpec, size_bytes: int) -> list[ChannelBuffer]:
-    """The buffers of a fleet all of whose tensors have `size_bytes`, one after the other."""
+def plain_buffers(fleet: FleetSpec, size_bytes: int, block_bytes: int) -> list[ChannelBuffer]:
+    """The buffers of a fleet all of whose tensors have `size_bytes`, and all of whose instances
+    have blocks of `block_bytes`, if any.
+    """
     buffers = []
     for pipeline in fleet.pipelines:
         for channel in range(pipeline.channels):
@@ -54,6 +56,9 @@ def plain_buffers(fleet: FleetSpec, size_bytes: int) -> list[ChannelBuffer]:
                                 size_bytes,
                             )
                         )
+    if fleet.device.io is IoPlace.ARENA:
+        for name in fleet.instances():
+            buffers.append(ChannelBuffer(BufferUse.INSTANCE, "", name, "", 0, (), block_bytes))
     return buffers
 
 
@@ -80,13 +85,20 @@ def live_together(
         for follower in followers:
             earlier[follower].add(node)
     flights = {pipeline.id: pipeline.frames_in_flight for pipeline in fleet.pipelines}
-    lives = {buffer.name: list(_lives(buffer, flights)) for buffer in buffers}
+    buffers = list(buffers)
+    blocks = {b.step: b.name for b in buffers if b.use is BufferUse.INSTANCE}
+    lives = {
+        buffer.name: list(_lives(buffer, flights))
+        for buffer in buffers
+        if buffer.use is not BufferUse.INSTANCE
+    }
     found: set[frozenset[str]] = set()
     start: _State = (frozenset(), frozenset())
     todo, seen = [start], {start}
     while todo:
         running, over = todo.pop()
         live = {instance for _, instance in running}
+        live |= {blocks[instance] for instance in live if instance in blocks}
         begun = {node for node, _ in running} | over
         for name, frames in lives.items():
             if any((writer is None or writer in begun) and not r <= over for writer, r in frames):

@@ -1,5 +1,8 @@
 """A plan whose steps hand tensors on, and the fleet file that it is made of."""
 
+from dataclasses import replace
+
+from planner.fleet import IoPlace
 from planner.fleet_file import parse_fleet
 from planner.pipeline import plan_fleet
 from planner.plan import Plan
@@ -41,7 +44,8 @@ pipelines:
 """
 
 
-def handing_plan() -> Plan:
+def handing_plan(io: IoPlace = IoPlace.OUTSIDE) -> Plan:
     """The plan of `HANDING_YAML`: feeds inside a frame, over two frames in flight, and a state."""
     fleet = parse_fleet(HANDING_YAML)
+    fleet = replace(fleet, device=replace(fleet.device, io=io))
     return plan_fleet(fleet, sizes_of(fleet))

@@ -4,15 +4,17 @@ from dataclasses import replace
 
 from hypothesis import strategies as st
 
-from planner.fleet import FleetSpec, PipelineSpec, StepSpec
+from planner.fleet import DeviceSpec, FleetSpec, IoPlace, PipelineSpec, StepSpec
 from planner.handover import Feed
 from planner.model import ModelId, ModelSize, declared_tensors
 from tests.strategies import fleets
 
-__all__ = ["TENSOR_BYTES", "handing_fleets", "sizes_of"]
+__all__ = ["BLOCK_BYTES", "TENSOR_BYTES", "handing_fleets", "sizes_of"]
 
 TENSOR_BYTES = 1000
 """Of every input and output: so each can be fed to each."""
+BLOCK_BYTES = 4 * 1088
+"""Two inputs and two outputs: 1000 rounded up to 32, and 32 more, from multiples of 64."""
 TENSORS = (("x", TENSOR_BYTES), ("h", TENSOR_BYTES)), (("y", TENSOR_BYTES), ("k", TENSOR_BYTES))
 
 
@@ -40,7 +42,8 @@ def handing_fleets(draw: st.DrawFn, *, executions_max: int = 48, frames_max: int
         replace(pipeline, steps=tuple(draw(_handing(pipeline, step)) for step in pipeline.steps))
         for pipeline in fleet.pipelines
     )
-    return replace(fleet, models=models, pipelines=pipelines)
+    device = DeviceSpec(io=draw(st.sampled_from(IoPlace)))
+    return replace(fleet, models=models, pipelines=pipelines, device=device)
 
 
 @st.composite

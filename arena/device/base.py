@@ -12,10 +12,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Final, NewType, Protocol, TypeAlias
+from typing import NewType, Protocol, TypeAlias
 
 from planner.errors import UsageError
-from planner.model import RegionRule, TensorSpec
+from planner.model import IO_RULE, TensorSpec
 
 __all__ = [
     "IO_RULE",
@@ -36,10 +36,6 @@ __all__ = [
     "StreamId",
     "io_block_bytes",
 ]
-
-IO_RULE: Final = RegionRule(align_bytes=64)
-"""Inputs and outputs of one instance share a block; each starts at a multiple of 64 bytes and takes
-ALIGN_UP(size, 32) + 32 (CANN documentation, aclrtMalloc)."""
 
 ModelHandle = NewType("ModelHandle", int)
 StreamId = NewType("StreamId", int)

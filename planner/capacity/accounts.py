@@ -32,7 +32,7 @@ class Kind(StrEnum):
     """Rounding of reservations, and of what lies outside, up to the device's pages."""
     IO = "io"
     """Inputs and outputs: buffers of instances outside the arena, and bytes of the work reservation
-    that hold tensors which steps hand on and never work data."""
+    that hold them, or tensors that steps hand on, and never work data."""
     SYSTEM = "system_managed"
     """Work and weights of models whose memory the device manages itself."""
     RESERVE = "reserve"
@@ -221,7 +221,8 @@ def _outside(plan: Plan) -> list[Account]:
     accounts = []
     for row in plan.instances:
         size = sizes[row.model]
-        accounts.append(Account(row.id, Kind.IO, page_rounded(size.io_bytes)))
+        if not plan.fleet.device.plans_io(size):
+            accounts.append(Account(row.id, Kind.IO, page_rounded(size.io_bytes)))
         if size.system_managed:
             managed = page_rounded(size.work_bytes) + page_rounded(size.weight_bytes)
             accounts.append(Account(row.id, Kind.SYSTEM, managed))

@@ -330,7 +330,7 @@ class _Bounds:
         )
         self._beside = (
             align_up(weights.height_bytes, plan.page_bytes)
-            + plan_outside([model for _, model, _ in rows], sizes, plan.page_bytes)
+            + plan_outside([model for _, model, _ in rows], sizes, plan.page_bytes, fleet.device)
             + self._device.reserve_bytes
         )
 

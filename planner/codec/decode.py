@@ -26,6 +26,7 @@ from planner.fleet import (
     Dedupe,
     DeviceSpec,
     FleetSpec,
+    IoPlace,
     ModelSpec,
     PipelineSpec,
     ScheduleSpec,
@@ -359,13 +360,14 @@ def _lane(place: Place) -> str | LanePool:
 
 
 def _device(place: Place) -> DeviceSpec:
-    part = place.members("reserve", "dedupe", "cross_stream", optional=("memory", "streams"))
+    part = place.members("reserve", "dedupe", "cross_stream", optional=("memory", "streams", "io"))
     return DeviceSpec(
         memory_bytes=_optional(part, "memory"),
         reserve=tuple((name, size.integer()) for name, size in part["reserve"].entries()),
         dedupe=part["dedupe"].one_of(Dedupe),
         streams_max=_optional(part, "streams"),
         cross_stream=part["cross_stream"].one_of(CrossStream),
+        io=part["io"].one_of(IoPlace) if "io" in part else IoPlace.OUTSIDE,
     )
 
 

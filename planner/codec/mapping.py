@@ -5,7 +5,15 @@ from typing import Any, Final
 from planner.codec.buffers import plan_buffers, step_handovers
 from planner.codec.canonical import digest_of
 from planner.codec.steps import PlannedStep, planned_steps
-from planner.fleet import DeviceSpec, FleetSpec, ModelSpec, PipelineSpec, ScheduleSpec, StepSpec
+from planner.fleet import (
+    DeviceSpec,
+    FleetSpec,
+    IoPlace,
+    ModelSpec,
+    PipelineSpec,
+    ScheduleSpec,
+    StepSpec,
+)
 from planner.lanes import LanePool
 from planner.model import ModelId, ModelSize, RegionRule, TensorSpec
 from planner.plan import Instance, Plan, SchedulePrice
@@ -235,6 +243,7 @@ def _device(device: DeviceSpec) -> _Mapping:
         "dedupe": device.dedupe.value,
         "streams": device.streams_max,
         "cross_stream": device.cross_stream.value,
+        "io": device.io.value if device.io is IoPlace.ARENA else None,
     }
     return {key: value for key, value in mapping.items() if value is not None}
 

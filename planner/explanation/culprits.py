@@ -196,7 +196,9 @@ class _Question:
             return _Needs(lower + sum(weights.values()), upper + sum(weights.values()))
         beside = (
             align_up(sum(weights.values()), plan.page_bytes)
-            + plan_outside([row.model for row in rows], self._models, plan.page_bytes)
+            + plan_outside(
+                [row.model for row in rows], self._models, plan.page_bytes, plan.fleet.device
+            )
             + plan.fleet.device.reserve_bytes
         )
         page = plan.page_bytes

@@ -22,9 +22,10 @@ from planner.fit.sharing import constraints_of
 from planner.fit.within import Effort, Within, fit_within, memory_bound
 from planner.fit.workload import Workload
 from planner.fleet import FleetSpec, ScheduleSpec
+from planner.handover import BufferUse
 from planner.judge import judge
 from planner.makespan import Makespan, StepTimes, shortest
-from planner.model import ModelId, ModelSize
+from planner.model import InstanceId, ModelId, ModelSize
 from planner.pipeline import PlanOptions, plan_fleet
 from planner.plan import Plan, SchedulePrice
 from planner.times import with_times
@@ -161,7 +162,11 @@ class Fitter:
             free = replace(self.free, fleet=fleet)
             return _priced(free, before, before.length, before.lower_bound)
         align = options.rule.align_bytes
-        reserved = [options.rule.reserved_bytes(b.size_bytes) for b in self.free.buffers]
+        reserved = [
+            options.rule.reserved_bytes(buffer.size_bytes)
+            for buffer in self.free.buffers
+            if buffer.use is not BufferUse.INSTANCE
+        ]
         room = budget_bytes - self.free.weight_bytes - sum(reserved)
         height = max(work.least_height, room // align * align)
         chosen = self._choose(height)
@@ -179,7 +184,9 @@ class Fitter:
             replace(
                 options,
                 added=options.added + kept.added,
-                start=kept.offsets + _stacked(work, kept.offsets, reserved),
+                start=kept.offsets
+                + _stacked(work, kept.offsets, reserved)
+                + _beside_work(self.free, kept.offsets),
                 solve=replace(options.solve, rounds_max=0),
             ),
         )
@@ -194,6 +201,17 @@ def _stacked(work: Workload, offsets: Sequence[int], reserved: Sequence[int]) ->
     """Return offsets of what steps hand on, one above the other on top of the work."""
     top = max(map(sum, zip(offsets, work.work_bytes, strict=True)))
     return tuple(accumulate(reserved, initial=top))[:-1]
+
+
+def _beside_work(plan: Plan, offsets: Sequence[int]) -> tuple[int, ...]:
+    """Return offsets of the blocks of instances: each behind the work of its own."""
+    reserved = plan.rule.reserved_bytes
+    ends = {
+        row.id: offset if row.work_offset is None else offset + reserved(row.work_bytes)
+        for row, offset in zip(plan.instances, offsets, strict=True)
+    }
+    blocks = (buffer for buffer in plan.buffers if buffer.use is BufferUse.INSTANCE)
+    return tuple(ends[InstanceId(buffer.step)] for buffer in blocks)
 
 
 def _search(

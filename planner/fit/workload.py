@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from planner.conflict import ConflictRelation
+from planner.handover import BufferUse
 from planner.makespan import Jobs
 from planner.pipeline import schedule_of
 from planner.plan import Plan
@@ -23,7 +24,8 @@ class Workload:
         Of the fleet, before a fit adds anything.
     jobs : Jobs
     work_bytes : tuple of int
-        Reserved work of each instance; 0: nothing in the arena.
+        Reserved work of each instance, and its block of inputs and outputs where that is planned:
+        both are live together. 0: nothing in the arena.
     conflicts : tuple of int
         Bit j of ``conflicts[i]`` is set iff instances i and j conflict before a fit adds anything.
     homes : tuple of int or None
@@ -42,6 +44,11 @@ class Workload:
     def of_plan(cls, plan: Plan) -> Self:
         """Return the workload of a plan: its fleet, its sizes, and what is added already."""
         schedule = schedule_of(plan.fleet, plan.added)
+        blocks = {
+            buffer.step: plan.rule.reserved_bytes(buffer.size_bytes)
+            for buffer in plan.buffers
+            if buffer.use is BufferUse.INSTANCE
+        }
         users: list[set[int]] = [set() for _ in schedule.instances]
         in_pools: set[int] = set()
         for position, channel in enumerate(schedule.channels):
@@ -54,7 +61,8 @@ class Workload:
             schedule=schedule,
             jobs=Jobs.of_schedule(schedule),
             work_bytes=tuple(
-                0 if row.work_offset is None else plan.rule.reserved_bytes(row.work_bytes)
+                blocks.get(row.id, 0)
+                + (0 if row.work_offset is None else plan.rule.reserved_bytes(row.work_bytes))
                 for row in plan.instances
             ),
             conflicts=ConflictRelation.of_schedule(schedule).masks,

@@ -188,4 +188,5 @@ def _device(device: DeviceSection) -> DeviceSpec:
         dedupe=device.dedupe,
         streams_max=None if device.streams is UNSET else device.streams,
         cross_stream=device.cross_stream,
+        io=device.io,
     )

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from planner.fleet import COUNT_MAX, CrossStream, Dedupe
+from planner.fleet import COUNT_MAX, CrossStream, Dedupe, IoPlace
 from planner.lanes import Assign
 from planner.units import BYTES_MAX
 
@@ -188,6 +188,13 @@ class DeviceSection(Struct, forbid_unknown_fields=True):
         CrossStream,
         Meta(description="How order between lanes is kept: the host waits, or device events do."),
     ] = CrossStream.HOST
+    io: Annotated[
+        IoPlace,
+        Meta(
+            description="Where inputs and outputs lie that come from the host: in memory of their "
+            "own, or planned with the work memory."
+        ),
+    ] = IoPlace.OUTSIDE
 
 
 class ScheduleSection(Struct, forbid_unknown_fields=True):

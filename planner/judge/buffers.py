@@ -10,15 +10,16 @@ be apart. Locks are free between the executions that a life spans, so they keep 
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import combinations
+from itertools import chain, combinations, product
 from typing import NamedTuple, TypeAlias
 
-from planner.fleet import CrossStream, FleetSpec, PipelineSpec, channel_name
+from planner.fleet import CrossStream, FleetSpec, IoPlace, PipelineSpec, channel_name
 from planner.handover import BufferUse, ChannelBuffer
-from planner.judge.conflicts import Run, steps_before
+from planner.judge.conflicts import Conflicts, Run, steps_before
 from planner.judge.violation import Rule, Violation
 from planner.model import InstanceId, ModelId, ModelSize, TensorSpec
 from planner.plan import AddedOrder, Plan
+from planner.units import align_up
 
 __all__ = ["Lives", "Span", "buffer_overlaps", "buffer_rows"]
 
@@ -77,14 +78,17 @@ def buffer_rows(plan: Plan) -> Iterator[Violation]:
                 slots = 2 if use is BufferUse.STATE else pipeline.frames_in_flight
                 place = f"{channel_name(pipeline.id, channel)}.{step}.{output}"
                 wanted += [(place, use, slot, readers, size_bytes) for slot in range(slots)]
+    for instance in plan.instances:
+        size = sizes.get(instance.model)
+        if size is not None and (block := _block_bytes(plan.fleet, size)):
+            wanted.append((instance.id, BufferUse.INSTANCE, 0, (), block))
     if len(plan.buffers) != len(wanted):
         message = f"found {len(plan.buffers)} rows, expected {len(wanted)}: one for each tensor"
         yield Violation(Rule.BUFFERS, "buffers", f"{message} that steps hand on, channel and slot")
     for index, (row, expected) in enumerate(zip(plan.buffers, wanted, strict=False)):
         path = f"buffers[{index}]"
         place, use, slot, readers, size_bytes = expected
-        found = (f"{row.channel}.{row.step}.{row.tensor}", row.use, row.slot, row.readers)
-        if found != (place, use, slot, readers):
+        if (_place(row), row.use, row.slot, row.readers) != (place, use, slot, readers):
             message = f"found {row.use.value} {row.name!r}, expected {use.value}"
             yield Violation(Rule.BUFFERS, path, f"{message} '{place} slot {slot}' with its readers")
         elif size_bytes is None:
@@ -99,13 +103,28 @@ def buffer_rows(plan: Plan) -> Iterator[Violation]:
             yield Violation(Rule.REGION, f"{path}.offset", message)
 
 
+def _place(row: ChannelBuffer) -> str:
+    if row.use is BufferUse.INSTANCE and not row.channel and not row.tensor:
+        return row.step
+    return f"{row.channel}.{row.step}.{row.tensor}"
+
+
+def _block_bytes(fleet: FleetSpec, size: ModelSize) -> int:
+    """Return the bytes of a block with all inputs and outputs of a model; 0: it has none."""
+    tensors = (*size.inputs, *size.outputs)
+    known = all(tensor.size_bytes for tensor in tensors) and not size.gears
+    if fleet.device.io is not IoPlace.ARENA or not known:
+        return 0
+    return sum(align_up(align_up(tensor.size_bytes, 32) + 32, 64) for tensor in tensors)
+
+
 class _Life(NamedTuple):
     """When a buffer is live.
 
     Attributes
     ----------
     home : (pipeline, channel) or None
-        None: always live.
+        None: always live, unless it is of an instance.
     serial : bool
         One frame of its channel at a time.
     slot : int
@@ -113,6 +132,8 @@ class _Life(NamedTuple):
         Masks of the steps that are over before its writer starts, and that start when its last
         reader is over, in its frame.
     writer : int
+    instance : InstanceId or None
+        Live while it executes.
     """
 
     home: tuple[int, int] | None
@@ -121,6 +142,7 @@ class _Life(NamedTuple):
     before: int = 0
     after: int = 0
     writer: int = 0
+    instance: InstanceId | None = None
 
 
 class Lives:
@@ -134,6 +156,8 @@ class Lives:
         Runs of each instance.
     added : sequence of AddedOrder
         Between instances of the fleet.
+    conflicts : Conflicts
+        Under what was added.
     """
 
     def __init__(
@@ -141,8 +165,10 @@ class Lives:
         plan: Plan,
         runs: Mapping[InstanceId, Sequence[Run]],
         added: Sequence[AddedOrder],
+        conflicts: Conflicts,
     ) -> None:
         self._runs = runs
+        self._conflicts = conflicts
         self._before = steps_before(plan.fleet, runs, added) if plan.buffers else {}
         channels = {
             channel_name(pipeline.id, c): (p, c)
@@ -156,6 +182,9 @@ class Lives:
 
     def _life(self, fleet: FleetSpec, buffer: ChannelBuffer, home: tuple[int, int] | None) -> _Life:
         always = _Life(None)
+        if buffer.use is BufferUse.INSTANCE:
+            owner = InstanceId(buffer.step)
+            return _Life(None, instance=owner) if owner in self._runs else always
         by_events = fleet.device.cross_stream is CrossStream.EVENTS
         if buffer.use is BufferUse.STATE or by_events or home is None:
             return always
@@ -174,6 +203,8 @@ class Lives:
     def meets_instance(self, buffer: str, instance: InstanceId) -> str:
         """Return a run of an instance inside the life of a buffer, in words; empty: none."""
         life = self._lives[buffer]
+        if life.instance is not None:
+            return self._beside(life.instance, instance)
         for run in self._runs[instance]:
             if life.home is None:
                 return f"{buffer!r} is live always"
@@ -185,10 +216,28 @@ class Lives:
                 return f"{instance!r} may run between its writer and its last reader"
         return ""
 
+    def _beside(self, first: InstanceId, second: InstanceId) -> str:
+        """Return that two instances may run at once, or are one, in words; empty: never."""
+        if first == second:
+            return f"{first!r} uses both while it runs"
+        kinds = self._conflicts.kind(first), self._conflicts.kind(second)
+        return (
+            self._conflicts.example(first, second) if self._conflicts.kinds_conflict(*kinds) else ""
+        )
+
     def apart(self, buffers: Iterable[str]) -> Iterator[tuple[str, str]]:
-        """Yield pairs of buffers that are never live at once; only one channel has such pairs."""
+        """Yield pairs of buffers that are never live at once.
+
+        What steps hand on has such pairs inside one channel only.
+        """
+        names = list(buffers)
+        blocks = [name for name in names if self._lives[name].instance is not None]
+        handed = [name for name in names if self._lives[name].instance is None]
+        for one, other in chain(combinations(blocks, 2), product(blocks, handed)):
+            if not self.meets_buffer(one, other):
+                yield one, other
         homes: dict[tuple[int, int], list[str]] = {}
-        for name in buffers:
+        for name in handed:
             if (home := self._lives[name].home) is not None:
                 homes.setdefault(home, []).append(name)
         for names in homes.values():
@@ -197,8 +246,13 @@ class Lives:
                     yield one, other
 
     def meets_buffer(self, first: str, second: str) -> str:
-        """Return why two buffers may be live at once, in words; empty: they never are."""
+        """Return why two buffers may be live at once, in words; empty: they never are.
+
+        Of the block of an instance and what steps hand on, the block comes first.
+        """
         one, other = self._lives[first], self._lives[second]
+        if one.instance is not None:
+            return self.meets_instance(second, one.instance)
         if one.home is None or one.home != other.home:
             return "no order keeps them apart"
         if one.slot != other.slot:
@@ -218,6 +272,9 @@ class Span(NamedTuple):
     name : str
         Of an instance or a buffer.
     is_buffer : bool
+        Whether it is of what steps hand on.
+    instance : InstanceId or None
+        Whose work it is, or whose block of inputs and outputs.
     """
 
     start: int
@@ -225,6 +282,7 @@ class Span(NamedTuple):
     path: str
     name: str
     is_buffer: bool
+    instance: InstanceId | None = None
 
     def __str__(self) -> str:
         return f"{self.name!r} at [{self.start}, {self.end})"
@@ -232,20 +290,21 @@ class Span(NamedTuple):
 
 def buffer_overlaps(spans: Iterable[Span], lives: Lives) -> Iterator[Violation]:
     """Yield pairs of spans, at least one a buffer, that share bytes while both are live."""
-    open_spans: list[Span] = []
+    open_spans: tuple[list[Span], list[Span]] = ([], [])  # of instances, of buffers
     for span in sorted(span for span in spans if span.end > span.start):
-        open_spans = [other for other in open_spans if other.end > span.start]
-        for other in open_spans:
+        for some in open_spans:
+            some[:] = [other for other in some if other.end > span.start]
+        for other in chain(*open_spans) if span.is_buffer else open_spans[1]:
             why = _meeting(span, other, lives)
             if why:
                 message = f"{span} overlaps {other}, but {why}"
                 yield Violation(Rule.OVERLAP, span.path, message)
-        open_spans.append(span)
+        open_spans[span.is_buffer].append(span)
 
 
 def _meeting(one: Span, other: Span, lives: Lives) -> str:
     if one.is_buffer and other.is_buffer:
         return lives.meets_buffer(one.name, other.name)
-    if one.is_buffer:
-        return lives.meets_instance(one.name, InstanceId(other.name))
-    return lives.meets_instance(other.name, InstanceId(one.name)) if other.is_buffer else ""
+    buffer, instance = (one, other) if one.is_buffer else (other, one)
+    assert instance.instance is not None, "what is no buffer is an instance's"
+    return lives.meets_instance(buffer.name, instance.instance)

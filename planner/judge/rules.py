@@ -5,6 +5,7 @@ from itertools import combinations, islice, product
 from typing import Final, NamedTuple, TypeAlias
 
 from planner.fleet import Dedupe, instance_id
+from planner.handover import BufferUse
 from planner.judge.buffers import Lives, Span, buffer_overlaps, buffer_rows
 from planner.judge.conflicts import Conflicts, Run, runs_of
 from planner.judge.price import judge_price
@@ -30,8 +31,13 @@ class _Region(NamedTuple):
     path: str
     instance: Instance
 
+    @property
+    def name(self) -> str:
+        """Its instance, or the name of its block of inputs and outputs."""
+        return self.instance.id if self.path.startswith("instances") else f"{self.instance.id} io"
+
     def __str__(self) -> str:
-        return f"{self.instance.id!r} at [{self.start}, {self.end})"
+        return f"{self.name!r} at [{self.start}, {self.end})"
 
 
 def judge(plan: Plan) -> tuple[Violation, ...]:
@@ -73,11 +79,18 @@ def _violations(plan: Plan) -> Iterator[Violation]:
     conflicts = Conflicts(plan.fleet, runs, added)
     for cycle in conflicts.cycles:
         yield Violation(Rule.ADDED, "added", f"added order makes a cycle in {cycle}")
-    lives = Lives(plan, runs, added)
-    yield from _work_overlaps(work, conflicts)
-    if buffers:
-        spans = (Span(r.start, r.end, r.path, r.instance.id, is_buffer=False) for r in work)
-        yield from buffer_overlaps((*spans, *buffers), lives)
+    lives = Lives(plan, runs, added, conflicts)
+    blocks = _blocks(plan, buffers, rows)
+    yield from _work_overlaps([*work, *blocks], conflicts)
+    yield from _own_overlaps(work, blocks)
+    owned = {block.path for block in blocks}
+    handed = [span for span in buffers if span.path not in owned]
+    if handed:
+        spans = (
+            Span(r.start, r.end, r.path, r.name, is_buffer=False, instance=r.instance.id)
+            for r in (*work, *blocks)
+        )
+        yield from buffer_overlaps((*spans, *handed), lives)
     yield from _weight_sharing(plan, weights, sizes)
     yield from _heights(plan, (*work, *buffers), weights)
     yield from _bound(plan)
@@ -255,6 +268,25 @@ def _work_overlaps(regions: Sequence[_Region], conflicts: Conflicts) -> Iterator
         here.setdefault(kind, set()).add(k)
 
 
+def _blocks(plan: Plan, spans: Sequence[Span], rows: Mapping[InstanceId, _Row]) -> list[_Region]:
+    """Return the blocks of inputs and outputs: live exactly while their instance runs."""
+    return [
+        _Region(span.start, span.end, span.path, rows[InstanceId(buffer.step)][1])
+        for buffer, span in zip(plan.buffers, spans, strict=True)
+        if buffer.use is BufferUse.INSTANCE and buffer.step in rows
+    ]
+
+
+def _own_overlaps(work: Iterable[_Region], blocks: Iterable[_Region]) -> Iterator[Violation]:
+    """Compare each block with the work of its own instance: of one lane they look apart."""
+    own = {region.instance.id: region for region in work}
+    for block in blocks:
+        region = own.get(block.instance.id)
+        if region and max(region.start, block.start) < min(region.end, block.end):
+            message = f"its inputs and outputs, {block}, overlap its work, {region}"
+            yield Violation(Rule.OVERLAP, block.path, message)
+
+
 def _overlap(first: _Region, second: _Region, conflicts: Conflicts) -> Violation:
     why = conflicts.example(first.instance.id, second.instance.id)
     return Violation(Rule.OVERLAP, second.path, f"{second} overlaps {first}, but {why}")
@@ -374,7 +406,8 @@ def _figures(plan: Plan, sizes: Mapping[ModelId, ModelSize]) -> Iterator[Violati
     outside_bytes = 0
     for instance in plan.instances:
         size = sizes.get(instance.model)
-        outside_bytes += page_rounded(size.io_bytes) if size else 0
+        if size and not plan.fleet.device.plans_io(size):
+            outside_bytes += page_rounded(size.io_bytes)
         if size and size.system_managed:
             outside_bytes += page_rounded(size.work_bytes) + page_rounded(size.weight_bytes)
     if plan.outside_bytes < outside_bytes:

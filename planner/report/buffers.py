@@ -1,4 +1,4 @@
-"""What steps hand on, in every form of a report: JSON figures, text, and rows of a C table."""
+"""Tensors in the arena, in every form of a report: what steps hand on, blocks of instances."""
 
 from typing import Any
 
@@ -42,10 +42,10 @@ def buffer_figures(plan: Plan) -> dict[str, Any]:
 def buffers_row(plan: Plan) -> tuple[str, str, str]:
     """Return one line of figures: name, bytes that are added, and what is saved."""
     saved = plan.buffers_private_bytes - plan.buffers_own_bytes
-    words = f"of the work; {len(plan.buffers)} tensors"
+    words = f"of the work; {len(plan.buffers)} buffers"
     if saved > 0:
         words += f", {format_bytes(saved)} less than private"
-    return "handed on", format_bytes(plan.buffers_own_bytes), words
+    return "tensors", format_bytes(plan.buffers_own_bytes), words
 
 
 def buffer_lines(plan: Plan) -> list[str]:
@@ -53,8 +53,8 @@ def buffer_lines(plan: Plan) -> list[str]:
     lines = []
     for row in plan.buffers[:ROWS_MAX]:
         readers = ", ".join(dict.fromkeys(step for step, _ in row.readers))
-        line = f"{row.offset:#x} {format_bytes(row.size_bytes)} {cut(row.name, 36)}: {readers}"
-        lines.append(cut(line, 76))
+        line = f"{row.offset:#x} {format_bytes(row.size_bytes)} {cut(row.name, 36)}"
+        lines.append(cut(f"{line}: {readers}" if readers else line, 76))
     if len(plan.buffers) > ROWS_MAX:
         lines.append(f"... and {len(plan.buffers) - ROWS_MAX} more (--json has all)")
     return lines

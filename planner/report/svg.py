@@ -90,8 +90,8 @@ def _work(plan: Plan, colours: Mapping[str, str]) -> tuple[list[_Bar], int]:
             "#c9a227",
             f"{cut(row.name, _NAME_MAX)}: tensor [{row.offset:#x}, "
             f"{row.offset + plan.rule.reserved_bytes(row.size_bytes):#x}), "
-            f"{format_bytes(row.size_bytes)}, read by "
-            f"{', '.join(dict.fromkeys(step for step, _ in row.readers))}",
+            f"{format_bytes(row.size_bytes)}"
+            + "".join(f", read by {step}" for step in dict.fromkeys(s for s, _ in row.readers)),
         )
         for row in plan.buffers[:COLUMNS_MAX]
     ]

@@ -35,7 +35,8 @@ def test_accounts_sum_to_what_is_needed(fleet: FleetSpec) -> None:
     accounts = account_bytes(plan)
     assert sum(account.bytes for account in accounts) == plan.needed_bytes
     kinds = bytes_by_kind(accounts)
-    assert kinds[Kind.IO] <= plan.buffers_own_bytes + plan.outside_bytes
+    regions = sum(plan.rule.reserved_bytes(buffer.size_bytes) for buffer in plan.buffers)
+    assert kinds[Kind.IO] <= regions + plan.outside_bytes
     for share in shares(plan):
         assert 0 <= share.alone_bytes <= share.reserved_bytes
     planned = {strategy.name: strategy.bytes for strategy in strategies(plan)}

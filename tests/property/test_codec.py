@@ -14,12 +14,13 @@ from hypothesis import strategies as st
 
 from planner.codec import decode_plan, encode_plan, examine_plan, plan_to_mapping
 from planner.errors import DecodeError
+from planner.fleet import IoPlace
 from planner.fleet_file import decode_fleet
 from planner.plan import Plan
 from tests.plans import plans, street_corner
 from tests.plans_io import handing_plan
 
-MAPPINGS = [plan_to_mapping(street_corner()), plan_to_mapping(handing_plan())]
+MAPPINGS = [plan_to_mapping(street_corner()), plan_to_mapping(handing_plan(IoPlace.ARENA))]
 DATA = encode_plan(street_corner())
 
 values = st.recursive(

@@ -80,7 +80,7 @@ def alone(plan: Plan, names: Iterable[InstanceId]) -> tuple[int, int, bool]:
     needed = (
         align_up(found.assignment.height_bytes(problem), PAGE)
         + align_up(weights.height_bytes, PAGE)
-        + plan_outside([row.model for row in rows], sizes, PAGE)
+        + plan_outside([row.model for row in rows], sizes, PAGE, plan.fleet.device)
         + plan.fleet.device.reserve_bytes
     )
     if plan.over_budget_bytes:  # work and weights alone are limited

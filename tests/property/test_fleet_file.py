@@ -20,7 +20,7 @@ from tests.plans import street_corner
 from tests.plans_io import HANDING_YAML
 from tests.strategies import fleets
 
-FLEETS = [street_corner().fleet, parse_fleet(HANDING_YAML)]
+FLEETS = [street_corner().fleet, parse_fleet(HANDING_YAML + "device: {io: arena}\n")]
 MAPPINGS = [fleet_to_mapping(fleet) for fleet in FLEETS]
 SCHEMA = jsonschema.Draft202012Validator(fleet_schema())
 

@@ -21,7 +21,7 @@ from planner.pipeline import PlanOptions, plan_fleet, schedule_of
 from planner.plan import Plan
 from tests.oracles_io import live_together, plain_buffers, sharing_live_bytes
 from tests.plans import constraints, stacked_plan
-from tests.strategies_io import TENSOR_BYTES, handing_fleets, sizes_of
+from tests.strategies_io import BLOCK_BYTES, TENSOR_BYTES, handing_fleets, sizes_of
 
 
 @st.composite
@@ -35,7 +35,7 @@ def handing_plans(draw: st.DrawFn) -> Plan:
 def with_buffers(plan: Plan) -> Plan:
     reserved = plan.rule.reserved_bytes
     height, rows = plan.height_bytes, []
-    for buffer in plain_buffers(plan.fleet, TENSOR_BYTES):
+    for buffer in plain_buffers(plan.fleet, TENSOR_BYTES, BLOCK_BYTES):
         rows.append(replace(buffer, offset=height))
         height += reserved(buffer.size_bytes)
     proven = plan.status if not rows else type(plan.status).FEASIBLE
@@ -50,7 +50,7 @@ def test_conflicts_are_what_some_interleaving_has_live_at_once(
     added = data.draw(constraints(fleet))
     relation = ConflictRelation.of_schedule(schedule_of(fleet, added))
     buffers = channel_buffers(fleet, sizes_of(fleet))
-    assert list(buffers) == plain_buffers(fleet, TENSOR_BYTES)
+    assert list(buffers) == plain_buffers(fleet, TENSOR_BYTES, BLOCK_BYTES)
     names = [*relation.instances, *(buffer.name for buffer in buffers)]
     masks = masks_with_buffers(relation, buffers)
     found = {

@@ -16,7 +16,8 @@ from arena.handover import Handover
 from arena.references import execute_once
 from arena.session import Fleet, OpenedPlan, load_opened, plan_and_load
 from planner.errors import PlanError, UsageError
-from planner.fleet import CrossStream
+from planner.fleet import CrossStream, IoPlace
+from planner.handover import BufferUse
 from planner.lanes import LanePool
 from planner.plan import Plan
 from tests.handing import BUILDERS, IMAGE_BYTES, twin_fleet
@@ -30,10 +31,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("handing")
 
 
-@pytest.fixture(params=BUILDERS)
+@pytest.fixture(
+    params=[(device, io) for device in BUILDERS for io in IoPlace],
+    ids=lambda pair: f"{pair[0]}, io {pair[1].value}",
+)
 def fleet(request: pytest.FixtureRequest, folder: Path) -> Iterator[Fleet]:
-    spec = BUILDERS[request.param](folder)
-    with plan_and_load(spec, device=request.param, base=folder) as loaded:
+    device, io = request.param
+    spec = BUILDERS[device](folder, io=io)
+    with plan_and_load(spec, device=device, base=folder) as loaded:
         yield loaded
 
 
@@ -182,14 +187,21 @@ def test_frames_in_flight_have_tensors_of_their_own(device: str, folder: Path) -
             assert _bytes(one.run("read"))["y"] == wanted[0]["read"], "the first keeps its own"
 
 
-@pytest.mark.parametrize("cross_stream", CrossStream)
+@pytest.mark.parametrize(
+    ("cross_stream", "io"),
+    [
+        (CrossStream.HOST, IoPlace.OUTSIDE),
+        (CrossStream.EVENTS, IoPlace.OUTSIDE),
+        (CrossStream.HOST, IoPlace.ARENA),
+    ],
+)
 @pytest.mark.parametrize("device", BUILDERS)
 @pytest.mark.parametrize("frames_in_flight", [1, 2])
 def test_driving_hard_finds_no_mismatch(
-    device: str, cross_stream: CrossStream, frames_in_flight: int, folder: Path
+    device: str, cross_stream: CrossStream, io: IoPlace, frames_in_flight: int, folder: Path
 ) -> None:
     spec = BUILDERS[device](folder, frames_in_flight)
-    spec = replace(spec, device=replace(spec.device, cross_stream=cross_stream))
+    spec = replace(spec, device=replace(spec.device, cross_stream=cross_stream, io=io))
     with plan_and_load(spec, device=device, base=folder, race_check=True) as fleet:
         outcome = exercise(fleet, 25, threads=3)
         again = exercise(fleet, 5, threads=2)
@@ -313,6 +325,51 @@ def test_models_of_other_tensors_are_refused(fleet: Fleet) -> None:
         PlanError, match=r"has 64 bytes for 'y', the loaded model has \{'y': 1728\}"
     ):
         Handover(wrong, fleet.runner.loaded)
+
+
+# ---- inputs and outputs of instances in the arena
+
+
+@pytest.mark.parametrize("device", BUILDERS)
+def test_planned_inputs_and_outputs_take_nothing_outside(device: str, folder: Path) -> None:
+    spec = BUILDERS[device](folder, io=IoPlace.ARENA)
+    with plan_and_load(spec, device=device, base=folder) as fleet:
+        assert fleet.plan.outside_bytes == 0
+        blocks = [row.name for row in fleet.plan.buffers if row.use is BufferUse.INSTANCE]
+        assert blocks == [f"{row.id} io" for row in fleet.plan.instances]
+        exercise(fleet, 3)
+        report = fleet.report()
+    assert report.outside_bytes == 0
+    assert report.peak_bytes <= report.planned_bytes
+    with plan_and_load(BUILDERS[device](folder), device=device, base=folder) as fleet:
+        assert fleet.plan.needed_bytes >= report.planned_bytes
+
+
+def test_host_arguments_lie_in_the_planned_block(fleet: Fleet) -> None:
+    rows = {row.step: row for row in fleet.plan.buffers if row.use is BufferUse.INSTANCE}
+    for item in fleet.runner.loaded.instances.values():
+        places = (*item.input_places, *item.output_places)
+        assert len(places) == (len(item.description.inputs) * 2 if rows else 0)
+        if rows:
+            block = fleet.runner.loaded.arena.buffer(rows[item.instance.id])
+            end = block.pointer
+            for place in places:
+                assert end <= place.pointer
+                assert place.pointer % 64 == 0
+                end = place.pointer + place.size_bytes + 32
+            assert end <= block.pointer + block.size_bytes
+
+
+def test_models_of_other_sizes_are_refused_at_load(twin: Device, folder: Path) -> None:
+    with plan_and_load(twin_fleet(folder, io=IoPlace.ARENA), device=twin) as fleet:
+        plan = fleet.plan
+    sizes = tuple(
+        (name, replace(size, inputs=(replace(size.inputs[0], size_bytes=64), *size.inputs[1:])))
+        for name, size in plan.sizes
+    )
+    wrong = replace(plan, sizes=sizes)
+    with pytest.raises(PlanError, match=r"inputs and outputs have .* bytes, the plan has \[64, "):
+        load_opened(OpenedPlan(wrong, folder), device=twin)
 
 
 # ---- applications that execute themselves

@@ -75,6 +75,14 @@ def test_every_field_of_sizes_and_instances_is_written() -> None:
     assert handed <= set(plan_to_mapping(handing_plan()))
 
 
+@pytest.mark.parametrize("source", ["detect", "detect.", ".boxes"])
+def test_a_feed_without_step_or_output_is_refused(source: str) -> None:
+    mapping = plan_to_mapping(handing_plan())
+    mapping["fleet"]["pipelines"]["camera"]["steps"]["read"]["feeds"]["x"] = source
+    with pytest.raises(DecodeError, match=r"read\.feeds\.x: "):
+        decode_plan(mapping)
+
+
 def test_steps_are_resolved_with_what_was_added() -> None:
     steps = {row["step"]: row for row in MAPPING["steps"]}
     track = steps["camera[1].track"]

@@ -62,6 +62,12 @@ READ = "pipelines.camera.steps.read"
             "model: detector, state: {image: boxes}}\n      read",
             "output 'boxes' of 'detect' is its state",
         ),
+        # Results that are copied out while followers run.
+        (
+            "name: handing\n",
+            "name: handing\ndevice: {io: arena, cross_stream: events}\n",
+            "device.io: found arena with cross_stream: events",
+        ),
         # Sizes of a declared model.
         ("{image: 600}", "{image: 0}", "models.detector.inputs.image: found 0, expected 1 to 2^62"),
         ("{image: 600}", '{" ": 6}', "models.detector.inputs: name ' ': expected printable text"),

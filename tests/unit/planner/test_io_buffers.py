@@ -7,9 +7,16 @@ import pytest
 from planner import io_buffers
 from planner.conflict import ConflictRelation
 from planner.errors import SpecError
-from planner.fleet import CrossStream
+from planner.fleet import CrossStream, IoPlace
 from planner.fleet_file import parse_fleet
-from planner.io_buffers import bound_with_buffers, channel_buffers, masks_with_buffers
+from planner.io_buffers import (
+    bound_with_buffers,
+    buffer_ends,
+    channel_buffers,
+    count_buffers,
+    masks_with_buffers,
+)
+from planner.masks import mask_indices
 from planner.model import ModelId, ModelSize, TensorSpec
 from planner.pipeline import plan_fleet, schedule_of
 from planner.problem import Bound, SolveStatus
@@ -33,6 +40,58 @@ def test_one_buffer_for_each_frame_in_flight_and_two_for_a_state() -> None:
         "microphone[1].listen.hn slot 0",
         "microphone[1].listen.hn slot 1",
     ]
+
+
+@pytest.mark.parametrize("io", IoPlace)
+def test_buffers_are_counted_without_making_them(io: IoPlace) -> None:
+    fleet = replace(FLEET, device=replace(FLEET.device, io=io))
+    assert count_buffers(fleet) == len(channel_buffers(fleet, SIZES))
+
+
+def test_ends_of_a_buffer_are_its_writer_and_its_readers() -> None:
+    relation = ConflictRelation.of_schedule(schedule_of(FLEET, ()))
+    fleet = replace(FLEET, device=replace(FLEET.device, io=IoPlace.ARENA))
+    buffers = channel_buffers(fleet, SIZES)
+    ends = dict(zip((row.name for row in buffers), buffer_ends(relation, buffers), strict=True))
+
+    def names(mask: int) -> set[str]:
+        return {relation.instances[i] for i in mask_indices(mask)}
+
+    assert names(ends["camera[0].detect.boxes slot 0"]) == {
+        "detector@vision",
+        "reader@vision",
+        "tracker@tracking",
+    }
+    assert names(ends["microphone[1].listen.hn slot 1"]) == {"listener@microphone-1"}
+    assert names(ends["store@vision io"]) == {"store@vision"}
+
+
+def test_a_block_conflicts_with_its_instance_and_with_what_conflicts_with_that() -> None:
+    fleet = replace(FLEET, device=replace(FLEET.device, io=IoPlace.ARENA))
+    relation = ConflictRelation.of_schedule(schedule_of(fleet, ()))
+    buffers = channel_buffers(fleet, SIZES)
+    names = [*relation.instances, *(row.name for row in buffers)]
+    masks = masks_with_buffers(relation, buffers)
+    for i, instance in enumerate(relation.instances):
+        block = names.index(f"{instance} io")
+        assert masks[block] >> i & 1
+        for j, name in enumerate(names):
+            if name not in (instance, f"{instance} io"):
+                assert masks[block] >> j & 1 == masks[i] >> j & 1, (instance, name)
+
+
+def test_models_of_unknown_sizes_and_with_gears_have_no_block() -> None:
+    device = replace(FLEET.device, io=IoPlace.ARENA)
+    steps = tuple(replace(step, feeds=()) for step in FLEET.pipelines[0].steps)
+    plain = replace(FLEET, pipelines=(replace(FLEET.pipelines[0], steps=steps),), device=device)
+    store, reader = ModelId("store"), ModelId("reader")
+    sizes = {
+        **SIZES,
+        store: replace(SIZES[store], gears="batch 1, 2"),
+        reader: replace(SIZES[reader], outputs=(TensorSpec("text", "uint8", (-1,), 0),)),
+    }
+    names = [row.name for row in channel_buffers(plain, sizes)]
+    assert names == ["detector@vision io", "tracker@tracking io"]
 
 
 def test_a_buffer_has_all_its_readers() -> None:

@@ -1,11 +1,12 @@
 """The judge on plans with buffers: each rule broken once must speak, with its place."""
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 
-from planner.fleet import CrossStream
+from planner.fleet import CrossStream, IoPlace
 from planner.fleet_file import parse_fleet
 from planner.handover import BufferUse
 from planner.judge import Rule, judge
@@ -127,6 +128,63 @@ def test_each_rule_speaks(name: str) -> None:
     change, rule, message = BROKEN[name]
     found = judge(change(PLAN))
     assert any(v.rule is rule and message in v.message for v in found), found
+
+
+IO_PLAN = handing_plan(IoPlace.ARENA)
+IO_NAMES = {row.name: index for index, row in enumerate(IO_PLAN.buffers)}
+
+
+def _block_onto(name: str, other: str) -> Plan:
+    """Put the block of an instance where another block, or an instance's work, lies."""
+    places: dict[str, int | None] = {row.name: row.offset for row in IO_PLAN.buffers}
+    places |= {row.id: row.work_offset for row in IO_PLAN.instances}
+    return _row(IO_PLAN, name, offset=places[other])
+
+
+@pytest.mark.parametrize(
+    ("name", "other", "why"),
+    [
+        ("detector@vision io", "detector@vision", "its inputs and outputs, .* overlap its work"),
+        ("detector@vision io", "tracker@tracking", ""),
+        ("detector@vision io", "reader@vision", ""),
+        ("detector@vision io", "reader@vision io", ""),
+        ("reader@vision io", "tracker@tracking", "may run beside"),
+        ("reader@vision io", "tracker@tracking io", "may run beside"),
+        ("detector@vision io", "detector@door", "may run beside"),
+        ("reader@vision io", "camera[0].detect.boxes slot 0", "between its writer and its last"),
+        ("store@vision io", "camera[0].detect.boxes slot 0", ""),
+        ("store@vision io", "microphone[0].listen.hn slot 1", "is live always"),
+    ],
+)
+def test_blocks_are_live_exactly_while_their_instance_runs(name: str, other: str, why: str) -> None:
+    assert judge(IO_PLAN) == ()
+    found = [
+        str(v)
+        for v in judge(_block_onto(name, other))
+        if v.rule is Rule.OVERLAP and name in v.message and f"'{other}'" in v.message
+    ]
+    assert bool(found) == bool(why)
+    assert all(re.search(why, text) for text in found)
+
+
+def test_a_block_of_another_size_or_owner_is_found() -> None:
+    index = IO_NAMES["store@vision io"]
+    # 100 and 1 byte: each rounded up to 32, and 32 more, from multiples of 64.
+    small = judge(_row(IO_PLAN, "store@vision io", size_bytes=9))
+    assert any("found 9, expected 256" in str(v) for v in small)
+    rows = list(IO_PLAN.buffers)
+    rows[index] = replace(rows[index], step="nobody@vision")
+    found = judge(replace(IO_PLAN, buffers=tuple(rows)))
+    assert any("expected instance 'store@vision slot 0'" in str(v) for v in found)
+
+
+def test_blocks_that_never_meet_are_no_witness() -> None:
+    names = ("detector@vision io", "reader@vision io", "store@vision io")
+    found = judge(replace(IO_PLAN, witness=(), witness_buffers=names))
+    assert sum("never live at the same time" in v.message for v in found) == 3
+    pair = ("reader@vision io", "camera[0].detect.boxes slot 0")
+    found = judge(replace(IO_PLAN, witness=(), witness_buffers=pair))
+    assert not any("never live" in v.message for v in found)
 
 
 CHAIN_YAML = """\
