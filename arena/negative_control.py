@@ -1,8 +1,9 @@
 """A plan that is wrong on purpose, executed in a child process: does a comparison notice it.
 
 Two instances of every model are loaded over one work buffer, one on each of two streams, and
-executed at the same time, largest work memory first. Each was executed alone before. A verdict of
-"all outputs equal" is worth something only if here they are not.
+executed at the same time, largest work memory first; the second on inputs read backward, since a
+model beside itself on equal inputs overwrites much with what is there already. Each was executed
+alone before. A verdict of "all outputs equal" is worth something only if here they are not.
 
     parent ── plan ──► child: load overlapping ── alone ──"ready"──► side by side ──► True, False
                           └── killed by the runtime after "ready": memory was corrupted, detected
@@ -11,8 +12,11 @@ On the CPU device a network whose memory is overwritten may take its process wit
 (docs/cpu-device.md), hence the child.
 """
 
+import itertools
+import math
 import multiprocessing
 import os
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
@@ -36,8 +40,10 @@ from planner.plan import Plan
 __all__ = ["changes_outputs", "control_detected", "execute_pairs", "overlapping"]
 
 LANES: Final = ("control-0", "control-1")
-ROUNDS: Final = 40
+TRIES_EACH: Final = 40
 """Tries of each pair: whether two threads meet in the same bytes is up to the scheduler."""
+TRIES_S: Final = 5.0
+"""Further tries go on for so long: the smallest models are over before they have company."""
 ANSWER_S: Final = 300.0
 """Longest wait for the executions to end; those that never do were changed too."""
 _READY: Final = "ready"
@@ -149,11 +155,14 @@ def execute_pairs(
             streams = [device.create_stream() for _ in LANES]
             for stream in streams:
                 stack.callback(device.destroy_stream, stream)
+            own = {
+                item.instance.id: _own_inputs(item, inputs) for item in loaded.instances.values()
+            }
             alone = {
                 item.instance.id: execute_once(
                     device,
                     item,
-                    inputs[item.instance.model],
+                    own[item.instance.id],
                     streams[0],
                     largest_gear(item.description),
                 )
@@ -163,14 +172,39 @@ def execute_pairs(
             connection.send(str(error) or type(error).__name__)
             return
         connection.send(_READY)
-        connection.send(_is_visible(device, loaded, streams, inputs, alone))
+        connection.send(_is_visible(device, loaded, streams, own, alone))
+
+
+def _own_inputs(item: LoadedInstance, inputs: Inputs) -> Sequence[bytes]:
+    """Return the inputs of an instance: those given, and on the second lane the same backward."""
+    given = inputs[item.instance.model]
+    if item.instance.lane == LANES[0]:
+        return given
+    hidden = item.description.hidden
+    visible = [tensor for tensor in item.description.inputs if tensor.name not in hidden]
+    return [
+        _backward(data, len(data) // max(1, math.prod(tensor.shape)))
+        for data, tensor in zip(given, visible, strict=True)
+    ]
+
+
+def _backward(data: bytes, element_bytes: int) -> bytes:
+    """Return the elements of a tensor from the last to the first; its bytes where they do not fit.
+
+    Examples
+    --------
+    >>> _backward(b"aabbcc", 2)
+    b'ccbbaa'
+    """
+    step = element_bytes if element_bytes > 0 and len(data) % element_bytes == 0 else 1
+    return b"".join(data[at : at + step] for at in range(len(data) - step, -1, -step))
 
 
 def _is_visible(
     device: Device,
     loaded: LoadedFleet,
     streams: Sequence[StreamId],
-    inputs: Inputs,
+    inputs: Mapping[InstanceId, Sequence[bytes]],
     alone: Mapping[InstanceId, Outputs],
 ) -> bool:
     """Execute pairs side by side until an output is wrong."""
@@ -182,12 +216,15 @@ def _is_visible(
         for lane in LANES
     ]
     pairs = [(first, second) for first in lanes[0] for second in lanes[1]]
-    for pair in pairs * ROUNDS:
+    end = time.monotonic() + TRIES_S
+    for number, pair in enumerate(itertools.cycle(pairs)):
+        if number >= len(pairs) * TRIES_EACH and time.monotonic() > end:
+            break
         launches: list[Launch] = []
         try:
             for item, stream in zip(pair, streams, strict=True):
                 wanted = [None] * len(item.description.outputs)
-                data = inputs[item.instance.model]
+                data = inputs[item.instance.id]
                 gear = largest_gear(item.description)
                 launches.append(device.launch(item.handle, data, wanted, stream, gear=gear))
             found = [

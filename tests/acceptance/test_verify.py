@@ -198,7 +198,10 @@ def inputs_of(opened: OpenedPlan) -> dict[Any, Sequence[bytes]]:
     }
 
 
-def test_the_control_tells_overlapping_from_disjoint_plans(twin_fleet: Path) -> None:
+def test_the_control_tells_overlapping_from_disjoint_plans(
+    twin_fleet: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(negative_control, "TRIES_S", 0.1)
     plan = opened(twin_fleet)
     inputs = inputs_of(plan)
     for wrong, noticed in (
