@@ -193,14 +193,43 @@ class Fitter:
         # A schedule of the freer order, found by other means, may be longer than this one: what is
         # more free is never said to be slower.
         length = max(chosen.timed.length, before.length)
-        bound = max(chosen.lower_bound, before.lower_bound)
+        bound = max(before.lower_bound, self._bound(plan, budget_bytes, chosen))
         return _priced(plan, before, length, bound)
+
+    def _bound(self, plan: Plan, budget_bytes: int, chosen: Chosen) -> int:
+        """Return a makespan that no plan of the budget is below, wherever its tensors lie.
+
+        What was searched gives every tensor bytes of its own. Tensors that share bytes leave more
+        to the work, so such a search proves nothing about them; memory in use does.
+        """
+        if not plan.buffers:
+            return chosen.lower_bound
+        height = max(budget_bytes, plan.total_bytes) - plan.weight_bytes
+        return memory_bound(self._work, height - _never_shared(plan))
 
 
 def _stacked(work: Workload, offsets: Sequence[int], reserved: Sequence[int]) -> tuple[int, ...]:
     """Return offsets of what steps hand on, one above the other on top of the work."""
     top = max(map(sum, zip(offsets, work.work_bytes, strict=True)))
     return tuple(accumulate(reserved, initial=top))[:-1]
+
+
+def _never_shared(plan: Plan) -> int:
+    """Return bytes that tensors keep from all work, whatever is added.
+
+    States; and of each frame in flight, where there are several, the largest tensor handed on.
+    """
+    frames = {pipeline.id: pipeline.frames_in_flight for pipeline in plan.fleet.pipelines}
+    total = 0
+    slots: dict[tuple[str, int], int] = {}
+    for buffer in plan.buffers:
+        size = plan.rule.reserved_bytes(buffer.size_bytes)
+        if buffer.use is BufferUse.STATE:
+            total += size
+        elif buffer.use is BufferUse.FEED and frames[buffer.channel.rpartition("[")[0]] > 1:
+            slot = (buffer.channel, buffer.slot)
+            slots[slot] = max(slots.get(slot, 0), size)
+    return total + sum(slots.values())
 
 
 def _beside_work(plan: Plan, offsets: Sequence[int]) -> tuple[int, ...]:

@@ -8,9 +8,29 @@ from planner.fit import fit_fleet
 from planner.fleet import IoPlace
 from planner.fleet_file import parse_fleet
 from planner.judge import judge
-from planner.pipeline import plan_fleet
+from planner.makespan import makespan_of
+from planner.model import InstanceId
+from planner.pipeline import PlanOptions, plan_fleet, schedule_of
+from planner.plan import AddedKind, AddedOrder
 from tests.plans_io import HANDING_YAML
 from tests.strategies_io import sizes_of
+
+SHARED_YAML = """
+version: 1
+name: shared
+models:
+  a: {work: 1MiB, weights: 0, outputs: {y: 4MiB}}
+  b: {work: 1MiB, weights: 0, inputs: {x: 4MiB}}
+  c: {work: 4MiB, weights: 0}
+pipelines:
+  p:
+    steps:
+      a: {model: a, time: 5ms}
+      b: {model: b, after: [a], time: 5ms, feeds: {x: a.y}}
+      c: {model: c, after: [b], time: 20ms}
+  q: {steps: {e: {model: c, time: 10ms}}}
+  r: {steps: {f: {model: c, time: 10ms}}}
+"""
 
 FLEET = parse_fleet(HANDING_YAML)
 SIZES = sizes_of(FLEET)
@@ -40,6 +60,19 @@ def test_blocks_of_instances_are_part_of_the_budget() -> None:
         assert plan.total_bytes <= budget
         assert plan.added
         assert judge(plan) == ()
+
+
+def test_no_search_with_tensors_set_aside_proves_what_sharing_beats() -> None:
+    """`y` is over before `c` and lies in its bytes: one lock is enough, and costs no time."""
+    fleet = parse_fleet(SHARED_YAML)
+    sizes = sizes_of(fleet)
+    lock = AddedOrder(InstanceId("c@q"), InstanceId("c@r"), AddedKind.EXCLUSIVE)
+    known = plan_fleet(fleet, sizes, PlanOptions(added=(lock,)))
+    length = makespan_of(schedule_of(fleet, known.added)).length
+    plan = fit_fleet(fleet, sizes, budget_bytes=known.total_bytes + 2 * 1024 * 1024)
+    assert plan.fits
+    assert plan.price is not None
+    assert plan.price.lower_bound <= length
 
 
 def test_where_even_turns_do_not_fit_the_plan_says_so() -> None:
