@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from math import gcd
 from typing import TYPE_CHECKING, Final
 
 from planner.makespan.jobs import Jobs
+from planner.makespan.twins import in_turn, twins
 from planner.masks import mask_indices
 
 if TYPE_CHECKING:
@@ -66,17 +68,21 @@ def improve(
     Notes
     -----
     One worker, a fixed seed and a counted limit: the same answer everywhere with one release of
-    OR-tools. Beyond 2^50 (times over their common divisor, bytes likewise) nothing is tried.
+    OR-tools. Channels that are alike take turns: else every schedule has as many copies as they
+    have permutations, and each wants its own proof. Beyond 2^50 (times over their common divisor,
+    bytes likewise) nothing is tried.
 
     References
     ----------
     .. [1] L. Perron, F. Didier, S. Gay, "The CP-SAT-LP solver", CP 2023.
     """
-    model = ExactModel.of_jobs(jobs, starts, lower_bound)
+    demands = [work_bytes[instance] for instance in jobs.instances] if work_bytes else []
+    groups = twins(jobs, demands)
+    model = ExactModel.of_jobs(jobs, in_turn(starts, groups), lower_bound)
     if model is None:
         return Answer(None, lower_bound)
+    model.keep_turns(groups)
     if height_bytes is not None:
-        demands = [work_bytes[instance] for instance in jobs.instances]
         share = gcd(*demands) or 1
         if height_bytes // share < _BYTES_MAX:
             scaled = [demand // share for demand in demands]
@@ -130,6 +136,14 @@ class ExactModel:
             if len(members) > 1:
                 model.add_no_overlap([self.spans[job] for job in members])
         model.minimize(end)
+        self._times = times
+
+    def keep_turns(self, groups: Sequence[tuple[bool, Sequence[int]]]) -> None:
+        """Let twins start in their order, as the hint does: one of many schedules of a length."""
+        for is_excluded, members in groups:
+            for first, second in pairwise(members):
+                gap = self._times[first] if is_excluded else 0
+                self.model.add(self._begins[first] + gap <= self._begins[second])
 
     def solve(self, limit: float, values: Sequence[cp_model.IntVar] = ()) -> Answer:
         """Return the answer within CP-SAT's own count of work; `found` then holds `values`."""
