@@ -70,6 +70,9 @@ def way_words(way: WayOut, fleet: FleetSpec, name_max: int | None = None) -> str
     if way.device is not None:
         name = _cut(way.device.name, name_max)
         return f"device {name} ({format_bytes(way.device.usable_bytes)} usable)"
+    if way.changes[0].kind is ChangeKind.FIT and not way.bytes_freed:
+        # The plan at hand has that order already: what was asked for cannot be had.
+        return f"the least that --fit can ask for (--fit {way.changes[0].count})"
     return "; ".join(_change_words(change, fleet, name_max) for change in way.changes)
 
 

@@ -214,5 +214,12 @@ def test_changes_are_values() -> None:
 def test_words_of_changes(change: Change, words: str) -> None:
     plan = planned(steps(frames=3))
     some = next(iter(rows(plan).values()))
-    row = WayOut((change,), None, 0, 0, some.time_unit, 0, None, fits=False)
+    row = WayOut((change,), None, 512, 0, some.time_unit, 0, None, fits=False)
     assert way_words(row, plan.fleet) == words
+
+
+def test_an_order_that_frees_nothing_is_what_can_be_asked_for() -> None:
+    plan = planned(steps(frames=3))
+    some = next(iter(rows(plan).values()))
+    row = WayOut((Change(ChangeKind.FIT, (), 512),), None, 0, 0, some.time_unit, 0, None, fits=True)
+    assert way_words(row, plan.fleet) == "the least that --fit can ask for (--fit 512)"
