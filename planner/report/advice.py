@@ -39,13 +39,21 @@ def do_words(capacity: Capacity) -> str:
         )
     if not capacity.plan.fits:
         return f"{_misfit(capacity, headroom)}{_lever(capacity)}{_device(capacity)}"
+    exact = _more(capacity, GrowthStatus.EXACT)
+    least = _more(capacity, GrowthStatus.AT_LEAST)
+    grow = f" Up to {exact} fit." if exact else ""
+    grow += f" At least {least} fit." if least else ""
+    return f"Fits with {format_bytes(headroom)} to spare.{grow}"
+
+
+def _more(capacity: Capacity, status: GrowthStatus) -> str:
+    """Return of which pipelines more channels fit, with their numbers; at most three."""
     more = [
         f"{found.largest} channels of {cut(found.pipeline)}"
         for found in capacity.channels
-        if found.largest is not None and found.largest > found.channels
+        if found.status is status and (found.largest or 0) > found.channels
     ]
-    grow = f" Up to {' or '.join(more[:3])} fit." if more else ""
-    return f"Fits with {format_bytes(headroom)} to spare.{grow}"
+    return " or ".join(more[:3])
 
 
 def _misfit(capacity: Capacity, headroom: int) -> str:

@@ -98,7 +98,9 @@ def test_numbers_of_channels_in_words() -> None:
     more = growing(capacity, GrowthStatus.EXACT, 7)
     assert channels_words(more.channels[0]) == "7"
     assert do_words(more).endswith("Up to 7 channels of p fit.")
-    assert channels_words(growing(capacity, GrowthStatus.AT_LEAST, 7).channels[0]) == "at least 7"
+    searched = growing(capacity, GrowthStatus.AT_LEAST, 7)
+    assert channels_words(searched.channels[0]) == "at least 7"
+    assert do_words(searched).endswith("to spare. At least 7 channels of p fit.")
     less = growing(capacity_of(small(DeviceSpec(1))), GrowthStatus.EXACT, 1)
     assert "With 1 channels of p it fits." in do_words(less)
 
