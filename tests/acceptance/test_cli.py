@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import jsonschema
 import pytest
@@ -13,6 +12,7 @@ import yaml
 
 from arena.cli import execute
 from planner.units import MiB
+from tests.commands import arena
 from tests.fleets import write_fleet
 
 PLAN_KEYS = {
@@ -42,16 +42,6 @@ ROW_KEYS = {
 @pytest.fixture
 def fleet(tmp_path: Path) -> Path:
     return write_fleet(tmp_path / "street")
-
-
-def arena(capsys: pytest.CaptureFixture[str], *words: str | Path, code: int = 0) -> dict[str, Any]:
-    """Run a command with --json and return its one object; anything else on stdout fails."""
-    found = execute([*map(str, words), "--json"])
-    out, err = capsys.readouterr()
-    assert found == code, (found, out, err)
-    value = json.loads(out)
-    assert isinstance(value, dict)
-    return value
 
 
 def test_plan_prints_every_key(fleet: Path, capsys: pytest.CaptureFixture[str]) -> None:

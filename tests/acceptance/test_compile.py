@@ -1,26 +1,16 @@
 """`arena compile`, and ONNX and .arena files where model files are read."""
 
-import json
 from pathlib import Path
-from typing import Any
 
 import onnx
 import pytest
 
 from arena.cli import execute
 from arena.formats.arena_file import read_model
+from tests.commands import arena
 from tests.networks import convolutions, open_batch, saved
 
 ROOT = Path(__file__).parents[2]
-
-
-def arena(capsys: pytest.CaptureFixture[str], *words: str | Path, code: int = 0) -> dict[str, Any]:
-    found = execute([*map(str, words), "--json"])
-    out, err = capsys.readouterr()
-    assert found == code, (found, out, err)
-    value = json.loads(out)
-    assert isinstance(value, dict)
-    return value
 
 
 @pytest.fixture

@@ -3,13 +3,11 @@
 Tests that need the demo models fetch them once into the user's cache, and skip where they cannot.
 """
 
-import json
 import os
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -24,6 +22,7 @@ from examples.street_reader import content, signs, sound, text
 from planner.errors import SpecError
 from planner.fleet_file import parse_fleet
 from planner.units import MiB
+from tests.commands import arena
 from tests.networks import demo_onnx
 
 ROOT = Path(__file__).parents[2]
@@ -40,15 +39,6 @@ def models() -> None:
 @pytest.fixture(scope="module")
 def report(models: None) -> DemoReport:
     return run_demo(frames=3)
-
-
-def arena(capsys: pytest.CaptureFixture[str], *words: str | Path, code: int = 0) -> dict[str, Any]:
-    found = execute([*map(str, words), "--json"])
-    out, err = capsys.readouterr()
-    assert found == code, (found, out, err)
-    value = json.loads(out)
-    assert isinstance(value, dict)
-    return value
 
 
 # ---- the demo

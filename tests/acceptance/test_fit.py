@@ -1,27 +1,17 @@
 """`arena plan --fit`: the plan fits, says what it added and at what price, and runs as it is."""
 
-import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from arena.cli import execute
 from arena.planning import plan_file
 from arena.session import plan_and_load
+from tests.commands import arena
 from tests.fleets import FLEET_YAML, write_fleet
 
 ROOT = Path(__file__).parents[2]
 STREET = ROOT / "docs" / "fleets" / "street-corner.yaml"
-
-
-def arena(capsys: pytest.CaptureFixture[str], *words: str | Path, code: int = 0) -> dict[str, Any]:
-    found = execute([*map(str, words), "--json"])
-    out, err = capsys.readouterr()
-    assert found == code, (found, out, err)
-    value = json.loads(out)
-    assert isinstance(value, dict)
-    return value
 
 
 @pytest.mark.parametrize("name", ["demo", "demo-camera-lanes", "demo-two-frames"])

@@ -3,7 +3,6 @@
 import json
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 from xml.etree import ElementTree
 
 import pytest
@@ -11,6 +10,7 @@ import pytest
 from arena.cli import execute
 from planner.codec import decode_plan
 from planner.frontier import point_of
+from tests.commands import arena
 
 ROOT = Path(__file__).parents[2]
 KEYS = {
@@ -49,16 +49,11 @@ def fleet(tmp_path: Path) -> Path:
     return path
 
 
-def frontier(capsys: pytest.CaptureFixture[str], *words: str | Path, code: int = 0) -> Any:
-    assert execute(["frontier", *map(str, words), "--json"]) == code
-    return json.loads(capsys.readouterr().out)
-
-
 def test_points_are_not_dominated_and_every_plan_reproduces_its_point(
     fleet: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out, svg = tmp_path / "plans" / "here", tmp_path / "frontier.svg"
-    found = frontier(capsys, fleet, "-o", out, "--svg", svg)
+    found = arena(capsys, "frontier", fleet, "-o", out, "--svg", svg)
     assert found.keys() >= KEYS
     points = found["points"]
     assert len(points) >= 3
@@ -89,7 +84,7 @@ def test_text_fits_80_columns(fleet: Path, capsys: pytest.CaptureFixture[str]) -
 
 
 def test_fewer_points(fleet: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert len(frontier(capsys, fleet, "--points", "2")["points"]) == 2
+    assert len(arena(capsys, "frontier", fleet, "--points", "2")["points"]) == 2
     assert execute(["frontier", str(fleet), "--points", "1"]) == 2
 
 
@@ -107,12 +102,11 @@ def test_measured_times_and_slowdowns_count(
     for row in written["beside"]:
         row["slowdown_permille"] = 4000
     times.write_text(json.dumps(written))
-    found = frontier(capsys, fleet, "--times", times)
+    found = arena(capsys, "frontier", fleet, "--times", times)
     assert found["serial"]["makespan"] == 7 * 7_000_000
     assert found["lanes_assumed_independent"] == []
     assert "one lane for everything costs no time" in found["advice"]
-    assert execute(["plan", str(fleet), "--fit", "14MiB", "--times", str(times), "--json"]) == 0
-    price = json.loads(capsys.readouterr().out)["price"]
+    price = arena(capsys, "plan", fleet, "--fit", "14MiB", "--times", times)["price"]
     assert price["makespan_serial"] == found["serial"]["makespan"]
     times.write_text("{}")
     assert execute(["frontier", str(fleet), "--times", str(times)]) == 2
@@ -122,22 +116,22 @@ def test_measured_times_and_slowdowns_count(
 def test_a_device_without_room_for_the_smallest_plan_is_exit_1(
     fleet: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    found = frontier(capsys, fleet, "--memory", "8MiB", code=1)
+    found = arena(capsys, "frontier", fleet, "--memory", "8MiB", code=1)
     assert not any(point["fits"] for point in found["points"])
-    some = frontier(capsys, fleet, "--memory", "20MiB")
+    some = arena(capsys, "frontier", fleet, "--memory", "20MiB")
     assert [point["fits"] for point in some["points"]].count(True) in range(1, len(some["points"]))
 
 
 def test_a_schedule_that_is_to_fit_is_no_matter_of_the_frontier(
     fleet: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    free = frontier(capsys, fleet)
+    free = arena(capsys, "frontier", fleet)
     fleet.write_text(FLEET + "schedule: {fit: 20MiB}\n")
-    assert frontier(capsys, fleet)["points"] == free["points"]
+    assert arena(capsys, "frontier", fleet)["points"] == free["points"]
 
 
 def test_the_demo_with_a_lane_for_each_camera_has_five_points(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    found = frontier(capsys, ROOT / "examples" / "demo-camera-lanes.yaml")
+    found = arena(capsys, "frontier", ROOT / "examples" / "demo-camera-lanes.yaml")
     assert len(found["points"]) >= 5

@@ -4,7 +4,6 @@ import json
 import re
 import shutil
 from pathlib import Path
-from typing import Any
 
 import jsonschema
 import pytest
@@ -14,6 +13,7 @@ from arena.cli import execute
 from arena.errors import DeviceError
 from arena.session import Fleet
 from planner.units import MiB
+from tests.commands import arena
 from tests.fleets import write_fleet
 from tests.trace_format import assert_trace_format, by_phase
 
@@ -23,15 +23,6 @@ EXAMPLE = Path(__file__).parents[2] / "docs" / "fleets" / "street-corner.yaml"
 @pytest.fixture
 def fleet(tmp_path: Path) -> Path:
     return write_fleet(tmp_path / "street")
-
-
-def arena(capsys: pytest.CaptureFixture[str], *words: str | Path, code: int = 0) -> dict[str, Any]:
-    found = execute([*map(str, words), "--json"])
-    out, err = capsys.readouterr()
-    assert found == code, (found, out, err)
-    value = json.loads(out)
-    assert isinstance(value, dict)
-    return value
 
 
 def test_report_answers_what_people_ask(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

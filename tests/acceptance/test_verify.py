@@ -1,6 +1,5 @@
 """`arena verify`: what it says of good plans, and that it can say no."""
 
-import json
 import multiprocessing
 from collections.abc import Sequence
 from dataclasses import replace
@@ -23,6 +22,7 @@ from arena.session import OpenedPlan
 from arena.sizes import read_facts
 from arena.verify import verify
 from planner.plan import Plan
+from tests.commands import arena
 from tests.fleets import write_fleet
 from tests.networks import convolutions
 
@@ -39,15 +39,6 @@ pipelines:
       see: {model: first}
       look: {model: second, after: [see]}
 """
-
-
-def arena(capsys: pytest.CaptureFixture[str], *words: str | Path, code: int = 0) -> dict[str, Any]:
-    found = execute([*map(str, words), "--json"])
-    out, err = capsys.readouterr()
-    assert found == code, (found, out, err)
-    value = json.loads(out)
-    assert isinstance(value, dict)
-    return value
 
 
 @pytest.fixture
