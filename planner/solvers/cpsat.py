@@ -111,12 +111,20 @@ def solve(
 class SecondOpinion:
     """A run of CP-SAT beside other work: `attempt` is None until it has ended.
 
-    Parameters are those of `solve`. Away from timelines it ends with the first assignment that is
-    lower than the incumbent, which may be far from the lowest.
+    Parameters are those of `solve`, and `below_bytes`: what is looked for is lower; None: lower
+    than the incumbent. Away from timelines it ends with the first such assignment, which may be far
+    from the lowest.
     """
 
     def __init__(
-        self, problem: Problem, incumbent: Assignment, bound: Bound, seconds: float, workers: int
+        self,
+        problem: Problem,
+        incumbent: Assignment,
+        bound: Bound,
+        seconds: float,
+        workers: int,
+        *,
+        below_bytes: int | None = None,
     ) -> None:
         from ortools.sat.python import cp_model
 
@@ -128,7 +136,9 @@ class SecondOpinion:
         # Its own handler would leave the process without Python's: Ctrl-C would then kill it.
         self._solver.parameters.catch_sigint_signal = False
         granule = self._grid.granule_bytes
-        height = -(-incumbent.height_bytes(problem) // granule) - 1
+        if below_bytes is None:
+            below_bytes = incumbent.height_bytes(problem)
+        height = -(-below_bytes // granule) - 1
         if height >= _GRANULES_MAX:
             self.attempt = Attempt.gave_up(nodes=0)
             return

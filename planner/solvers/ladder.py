@@ -150,17 +150,13 @@ class Ladder:
         if self._problem.lifetimes is None:
             # Away from a line the bound is seldom met at once, and dives lower the rungs.
             steps = steps[2:] + steps[:2]
-
-        def should_pause() -> bool:
-            return should_stop() or (
-                self._opinion is not None and self._opinion.attempt is not None
-            )
-
         self._ask_second_opinion()
         for step in steps:
             if self.is_over or should_stop():
                 return
-            step(should_pause)
+            if self._has_second_opinion():
+                break
+            step(lambda: self._has_second_opinion() or should_stop())
         self._hear_second_opinion()
         self._round += 1
 
@@ -289,8 +285,16 @@ class Ladder:
         ):
             self._asked_height = self._height
             self._opinion = cpsat.SecondOpinion(
-                self._problem, self.assignment, self.bound, self._seconds, self._workers
+                self._problem,
+                self.assignment,
+                self.bound,
+                self._seconds,
+                self._workers,
+                below_bytes=self._height * self._granule,
             )
+
+    def _has_second_opinion(self) -> bool:
+        return self._opinion is not None and self._opinion.attempt is not None
 
     def _hear_second_opinion(self) -> None:
         """Take what CP-SAT says once it has ended; ask again only if it found something."""

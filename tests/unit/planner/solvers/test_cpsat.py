@@ -42,6 +42,14 @@ def test_it_finds_lower_and_proves_lowest() -> None:
     assert again.status is SolveStatus.INFEASIBLE
 
 
+def test_only_what_is_low_enough_is_looked_for() -> None:
+    for below, found in ((8, True), (7, True), (6, False)):
+        opinion = cpsat.SecondOpinion(RING, STACKED, Bound(4), 60, 1, below_bytes=below)
+        opinion.wait(60)
+        assert opinion.attempt is not None
+        assert (opinion.attempt.assignment is not None) == found
+
+
 def test_the_mirror_of_a_hint_is_a_hint() -> None:
     """Wherever the incumbent puts the pair that is ordered, it may still be optimal."""
     problem = Problem.of_edges([4, 2, 3], [(0, 2), (1, 2)])

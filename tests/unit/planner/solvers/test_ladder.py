@@ -157,7 +157,8 @@ class FakeOpinion:
 
     answer: Attempt
 
-    def __init__(self, *_: object) -> None:
+    def __init__(self, *_: object, below_bytes: int) -> None:
+        self.below_bytes = below_bytes
         self.attempt: Attempt | None = None
         self.stopped = False
 
@@ -196,6 +197,22 @@ def test_a_second_opinion_is_heard(
     assert (again is not None) == asks_again
     search.close()
     assert again is None or again.stopped
+
+
+def test_a_second_opinion_is_asked_for_what_the_limit_allows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An answer above the limit is none: it would be asked for again and again."""
+    monkeypatch.setattr(cpsat, "SecondOpinion", FakeOpinion)
+    monkeypatch.setattr(cpsat, "is_available", lambda: True)
+    monkeypatch.setattr(ladder, "_ROUND_OF_SECOND_OPINION", 0)
+    rest(monkeypatch)
+    search = Ladder(RING, STACKED, Bound(4), seconds=10, limit_bytes=8)
+    search.go_round()
+    assert cast(FakeOpinion, search._opinion).below_bytes == 10  # by granules of 2
+    free = Ladder(RING, STACKED, Bound(4), seconds=10)
+    free.go_round()
+    assert cast(FakeOpinion, free._opinion).below_bytes == 14
 
 
 def test_a_second_opinion_is_asked_and_closed(monkeypatch: pytest.MonkeyPatch) -> None:
