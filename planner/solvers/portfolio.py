@@ -195,16 +195,18 @@ class _Run:
                 self._exhaust(leaf, min(self.options.nodes_max, _NODES_UNCOMPILED))
                 self._tell_twins(leaf)
                 self._update()
-        nodes_max = self.options.nodes_max * max(1, self.problem.n // _BUFFERS_PER_SHARE)
-        for doublings in range(self.options.rounds_max):
-            while todo := self._to_climb():
-                if sum(ladder.work for ladder in self.ladders.values()) >= nodes_max << doublings:
-                    break
-                # The least searched next: everyone gets a turn before anyone gets two.
-                least = min(todo, key=lambda ladder: ladder.work)
-                least.go_round(lambda: self.is_over() or self.should_stop())
-            if not todo:
-                return
+        share = self.options.nodes_max * max(1, self.problem.n // _BUFFERS_PER_SHARE)
+        work_max = share << (self.options.rounds_max - 1)
+
+        def should_stop() -> bool:
+            return self.is_over() or self._work() >= work_max or self.should_stop()
+
+        while (todo := self._to_climb()) and self._work() < work_max:
+            # The least searched next: everyone gets a turn before anyone gets two.
+            min(todo, key=lambda ladder: ladder.work).go_round(should_stop)
+
+    def _work(self) -> int:
+        return sum(ladder.work for ladder in self.ladders.values())
 
     def _to_climb(self) -> list[Ladder]:
         """Return the searches of the open kernels that can still find something."""

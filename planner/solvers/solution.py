@@ -21,7 +21,8 @@ class SolveOptions:
     clique_nodes_max : int
         Search nodes for the bound of each kernel.
     rounds_max : int
-        Rounds of search; limits double from one to the next. 0: closed forms and greedy alone.
+        How often the limit doubles: the search may take 2^(rounds_max - 1) times `nodes_max`. 0:
+        closed forms and greedy alone.
     seed : int
         Of everything random.
     target_bytes : int or None
