@@ -326,6 +326,11 @@ class PipelineRate:
         """Whether the declared rate can be held; None: none is declared."""
         return None if self.wanted is None else self.most is None or self.wanted <= self.most
 
+    @property
+    def is_left_out(self) -> bool:
+        """Whether it declares no rate, and those declared by others leave it no time at all."""
+        return self.wanted is None and self.most == 0
+
 
 def pipeline_rates(
     schedule: Schedule,

@@ -4,6 +4,7 @@ Sizes are exact integers of bytes everywhere; text with a unit exists only at th
 """
 
 import re
+from collections.abc import Callable
 from enum import StrEnum
 from fractions import Fraction
 from typing import Final
@@ -90,7 +91,7 @@ def parse_bytes(value: int | str, path: str = "") -> int:
     (11534336, 1610612736, 512)
     """
     size = _parse_quantity(
-        value, _BYTE_UNITS, path, wanted="a size such as 11MiB, 1.5GiB or 4096 (bytes)"
+        value, _BYTE_UNITS, path, wanted="a size such as 11MiB, 1.5GiB or 4096 (bytes)", exact=str
     )
     if size > BYTES_MAX:
         raise SpecError(f"{shown(value)} is above the largest size, 2^62 bytes", path)
@@ -114,7 +115,9 @@ def parse_duration(value: int | str, path: str = "") -> int:
         raise SpecError(
             f"found {shown(value)}, a number without unit; write 12ms, 800us or 2s", path
         )
-    return _parse_quantity(value, _TIME_UNITS, path, wanted="a duration such as 12ms, 800us or 2s")
+    return _parse_quantity(
+        value, _TIME_UNITS, path, wanted="a duration such as 12ms, 800us or 2s", exact="{}ns".format
+    )
 
 
 def parse_rate(value: int | str, path: str = "") -> int:
@@ -132,10 +135,19 @@ def parse_rate(value: int | str, path: str = "") -> int:
     """
     if not isinstance(value, str) or value.strip().isdecimal():
         raise SpecError(f"found {shown(value)}, expected a rate such as 25fps or 12.5fps", path)
-    return _parse_quantity(value, _RATE_UNITS, path, wanted="a rate such as 25fps or 12.5fps")
+    return _parse_quantity(
+        value, _RATE_UNITS, path, wanted="a rate such as 25fps or 12.5fps", exact=format_rate
+    )
 
 
-def _parse_quantity(value: int | str, units: dict[str, int], path: str, wanted: str) -> int:
+def _parse_quantity(
+    value: int | str,
+    units: dict[str, int],
+    path: str,
+    wanted: str,
+    exact: Callable[[int], str],
+) -> int:
+    """Return a count of the smallest unit; `exact` writes one so that it is read without loss."""
     if isinstance(value, bool) or not isinstance(value, int | str):
         raise SpecError(f"found {type(value).__name__} {shown(value)}, expected {wanted}", path)
     if isinstance(value, int):
@@ -148,7 +160,12 @@ def _parse_quantity(value: int | str, units: dict[str, int], path: str, wanted: 
         raise SpecError(f"found {shown(value)}, expected {wanted}", path)
     amount = Fraction(match[1]) * factor
     if amount.denominator != 1:
-        raise SpecError(f"{value!r} is not a whole number of the smallest unit", path)
+        below = amount.numerator // amount.denominator
+        raise SpecError(
+            f"{value!r} is not a whole number of the smallest unit; the nearest that are: "
+            f"{exact(below)} and {exact(below + 1)}",
+            path,
+        )
     return amount.numerator
 
 

@@ -201,6 +201,7 @@ def frontier_advice(found: Frontier) -> Iterator[str]:
             "some step has no time, so every step counts 1: give `time`, or measure it "
             "(arena time FLEET -o FILE, then --times FILE)"
         )
+    yield from _left_out(found)
     if found.assumed:
         n = len(found.assumed)
         yield (
@@ -208,6 +209,22 @@ def frontier_advice(found: Frontier) -> Iterator[str]:
             "lanes share its cores, and `if serial` holds if a second lane gains nothing; "
             "`arena time` measures it"
         )
+
+
+def _left_out(found: Frontier) -> Iterator[str]:
+    """Yield which pipelines the rates of others leave no time: easily taken for a fault."""
+    for position, rate in enumerate(found.points[0].rates):
+        plans = [
+            str(index + 1)
+            for index, point in enumerate(found.points)
+            if point.rates[position].is_left_out
+        ]
+        if plans:
+            yield (
+                f"{rate.pipeline} declares no rate, and those declared leave it no time (0fps) in "
+                f"{'plan' if len(plans) == 1 else 'plans'} {', '.join(plans)}: give it a `rate`, "
+                "or ask less of the others"
+            )
 
 
 def _longer(first: FrontierPoint, second: FrontierPoint) -> str:

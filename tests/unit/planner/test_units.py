@@ -1,3 +1,4 @@
+import re
 from decimal import Decimal
 from fractions import Fraction
 
@@ -102,6 +103,17 @@ def test_fractions_of_a_byte_are_refused(text: str) -> None:
         parse_bytes(text)
 
 
+def test_whole_sizes_next_to_a_refused_one_are_named_as_they_can_be_given() -> None:
+    message = r"'1\.68GiB' is not .* unit; the nearest that are: (\d+) and (\d+)$"
+    with pytest.raises(SpecError, match=message) as caught:
+        parse_bytes("1.68GiB")
+    found = re.search(message, str(caught.value))
+    assert found is not None
+    below, above = (parse_bytes(text) for text in found.groups())
+    assert above == below + 1
+    assert below < Fraction("1.68") * GiB < above
+
+
 @pytest.mark.parametrize("value", [-1, pytest.param(-ENDLESS, id="endless")])
 def test_negative_sizes_and_durations_are_refused(value: int) -> None:
     with pytest.raises(SpecError, match=r"expected a size .*, not negative"):
@@ -139,7 +151,7 @@ def test_other_texts_are_no_durations(text: str) -> None:
 
 
 def test_fractions_of_a_nanosecond_are_refused() -> None:
-    with pytest.raises(SpecError, match=r"'0\.5ns' is not a whole number of the smallest unit"):
+    with pytest.raises(SpecError, match=r"'0\.5ns' is not .* unit; the .* are: 0ns and 1ns"):
         parse_duration("0.5ns")
 
 

@@ -126,6 +126,16 @@ def test_what_is_advised() -> None:
     ]
 
 
+def test_a_pipeline_that_the_rates_of_others_leave_no_time_is_named() -> None:
+    """Both cameras in turns want all of the lane that the gate shares with them in some plans."""
+    found = frontier_of(four_lanes(rates=(100_000, None)))
+    gate = [index for index, point in enumerate(found.points, start=1) if not point.rates[2].most]
+    assert gate
+    (line,) = (line for line in frontier_advice(found) if line.startswith("gate "))
+    assert f"(0fps) in plans {', '.join(map(str, gate))}: give it a `rate`" in line
+    assert not any("0fps" in line for line in frontier_advice(frontier_of(four_lanes())))
+
+
 def test_a_frame_that_takes_no_time_has_no_percentage() -> None:
     spec = four_lanes()
     idle = replace(
