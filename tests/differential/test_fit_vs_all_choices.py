@@ -10,7 +10,6 @@ from planner.pipeline import plan_fleet
 from tests.fitted import declared_sizes, step_times, timed_fleet
 from tests.oracles_fit import frontier
 
-
 INSTANCES_MAX = 5
 """Of more instances there are more sets of exclusions than are worth trying."""
 

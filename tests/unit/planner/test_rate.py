@@ -219,7 +219,7 @@ def test_declared_rates_come_first_and_say_what_limits_them() -> None:
     wanted = {"camera": Fraction(1, 25), "door": Fraction(1, 50)}
     assert not any(rate.is_left_out for rate in (camera, door, audio))
     camera, door, audio = pipeline_rates(schedule, times, {"camera": Fraction(1, 10)})
-    assert (door.most, door.is_left_out, audio.is_left_out) == (0, True, False)
+    assert (door.most, door.is_left_out, audio.is_left_out) == (Fraction(0), True, False)
     assert not camera.is_left_out, "it asks for too much, which `feasible` says"
     camera, door, _ = pipeline_rates(schedule, times, wanted)
     assert (camera.most, camera.feasible) == (Fraction(3, 100), False)
