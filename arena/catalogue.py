@@ -8,7 +8,7 @@ from typing import Final
 
 from arena.files import read_text
 from planner.capacity import DeviceModel
-from planner.errors import DecodeError, SpecError, did_you_mean
+from planner.errors import DecodeError, SpecError, UsageError, did_you_mean
 from planner.units import MiB
 
 __all__ = ["CATALOGUE_VARIABLE", "device_catalogue", "device_model", "parse_catalogue"]
@@ -44,16 +44,15 @@ def device_model(name: str) -> DeviceModel:
 
     Raises
     ------
-    SpecError
+    UsageError
         There is none of that name. Caused by the caller.
     """
     devices = {device.name.lower(): device for device in device_catalogue()}
     if name.lower() not in devices:
         names = [device.name for device in devices.values()]
-        raise SpecError(
+        raise UsageError(
             f"unknown device model {name[:80]!r}; `arena devices` lists {len(names)}"
-            f"{did_you_mean(name, names)}",
-            "--device-model",
+            f"{did_you_mean(name, names)}"
         )
     return devices[name.lower()]
 

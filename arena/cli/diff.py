@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from arena.cli.arguments import JsonFlag
+from arena.cli.limits import size_of
 from arena.cli.output import emit_json, warn
 
 __all__ = ["diff"]
@@ -55,7 +56,5 @@ def diff(
 
 def _budget(text: str) -> int:
     """Return a signed size in bytes."""
-    from planner.units import parse_bytes
-
-    size = parse_bytes(text.removeprefix("+").removeprefix("-"), "--budget")
+    size = size_of(text[1:] if text[:1] in ("+", "-") else text, "--budget")
     return -size if text.startswith("-") else size

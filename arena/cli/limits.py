@@ -1,13 +1,27 @@
 """The memory limit of a command: given in bytes, or as a device of the catalogue."""
 
-from planner.errors import UsageError
+from planner.errors import SpecError, UsageError
 from planner.fleet import FleetSpec
 from planner.units import parse_bytes
 
-__all__ = ["counted_twice", "limit_of"]
+__all__ = ["counted_twice", "limit_of", "size_of"]
 
 _SYSTEM = {"system", "os", "driver"}
 """Names of reserves that mean what an idle device takes."""
+
+
+def size_of(text: str, option: str) -> int:
+    """Return the size, bytes, that an option gives.
+
+    Raises
+    ------
+    UsageError
+        It is no size. Caused by the caller, not by a fleet.
+    """
+    try:
+        return parse_bytes(text)
+    except SpecError as error:
+        raise UsageError(f"{option}: {error}") from None
 
 
 def limit_of(memory: str | None, device_model: str | None) -> int | None:
@@ -16,15 +30,18 @@ def limit_of(memory: str | None, device_model: str | None) -> int | None:
     Raises
     ------
     UsageError
-        Both are given. Caused by the caller.
+        Both are given, or what one gives is no size or no known device. Caused by the caller.
     """
     if memory is not None and device_model is not None:
         raise UsageError("found --memory and --device-model; each gives the limit: leave one out")
     if device_model is not None:
         from arena.catalogue import device_model as known_device
 
-        return known_device(device_model).usable_bytes
-    return None if memory is None else parse_bytes(memory, "--memory")
+        try:
+            return known_device(device_model).usable_bytes
+        except UsageError as error:
+            raise UsageError(f"--device-model: {error}") from None
+    return None if memory is None else size_of(memory, "--memory")
 
 
 def counted_twice(fleet: FleetSpec, device_model: str | None) -> tuple[str, ...]:

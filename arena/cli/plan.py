@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from arena.cli.arguments import DeviceModelName, FleetFile, JsonFlag, Memory, TimesFile
-from arena.cli.limits import counted_twice, limit_of
+from arena.cli.limits import counted_twice, limit_of, size_of
 from arena.cli.misfit import misfit_of
 from arena.cli.output import emit_json, progress, warn
 
@@ -42,11 +42,10 @@ def plan(
     from planner.report.explanation import explanation_figures
     from planner.report.figures import plan_figures
     from planner.report.text import plan_text
-    from planner.units import parse_bytes
 
     started = time.perf_counter()
     limit = limit_of(memory, device_model)
-    budget = None if fit is None else parse_bytes(fit, "--fit")
+    budget = None if fit is None else size_of(fit, "--fit")
     with progress("measuring models") as advance:
         planned = plan_file(
             fleet, memory_bytes=limit, fit_bytes=budget, times=times, progress=advance

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from arena.cli.arguments import JsonFlag
+from arena.cli.limits import size_of
 from arena.cli.output import emit_json, live_line
 
 if TYPE_CHECKING:
@@ -43,10 +44,10 @@ def solve(
     from planner.problem_file import decode_problem
     from planner.solvers import SolveOptions
     from planner.solvers import solve as solve_problem
-    from planner.units import format_bytes, parse_bytes
+    from planner.units import format_bytes
 
     started = time.perf_counter()
-    capacity_bytes = None if capacity is None else parse_bytes(capacity, "--capacity")
+    capacity_bytes = None if capacity is None else size_of(capacity, "--capacity")
     raw = decode_problem(read_text(instance))
     problem = raw.problem
     if capacity_bytes is not None:

@@ -266,6 +266,26 @@ def test_wrong_use_is_exit_2_and_one_line(
     assert "Traceback" not in err
 
 
+@pytest.mark.parametrize(
+    ("words", "option"),
+    [
+        (["plan", "FLEET", "--memory", "many"], "--memory"),
+        (["report", "FLEET", "--device-model", "none"], "--device-model"),
+        (["plan", "FLEET", "--fit", "1.5B"], "--fit"),
+        (["plan", "FLEET", "--fit", str(1 << 63)], "--fit"),
+        (["diff", "FLEET", "FLEET", "--budget", "+-5"], "--budget"),
+        (["solve", "absent.csv", "--capacity", ""], "--capacity"),
+    ],
+)
+def test_a_wrong_option_is_the_callers_fault_and_named(
+    words: list[str], option: str, fleet: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [str(fleet) if word == "FLEET" else word for word in words]
+    error = arena(capsys, *words, code=2)["error"]
+    assert error["fault"] == "the caller"
+    assert error["message"].startswith(f"{option}: ")
+
+
 def test_debug_shows_the_traceback(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(Exception, match=r"absent\.yaml"):
         execute(["plan", "absent.yaml", "--debug"])

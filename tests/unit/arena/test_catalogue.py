@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from arena.catalogue import CATALOGUE_VARIABLE, device_catalogue, device_model, parse_catalogue
-from planner.errors import DecodeError, SpecError
+from planner.errors import DecodeError, UsageError
 from planner.units import GiB, MiB
 
 
@@ -37,7 +37,7 @@ def test_a_file_of_the_user_adds_and_replaces(
 
 
 def test_unknown_devices_get_the_nearest_name() -> None:
-    with pytest.raises(SpecError, match="did you mean 'Ascend310P3'"):
+    with pytest.raises(UsageError, match="did you mean 'Ascend310P3'"):
         device_model("Ascend310P4x")
 
 
