@@ -223,18 +223,38 @@ def measure_files(
     paths: Sequence[Path],
     base: Path,
     *,
+    shapes: Sequence[Mapping[str, Sequence[int]]] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> MeasuredFiles:
-    """Measure model files; each becomes a model named after its file, relative to `base`."""
+    """Measure model files; each becomes a model named after its file, relative to `base`.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+    base : Path
+    shapes : sequence of mapping of input name to axes, as long as `paths`
+        Of the inputs that ONNX files leave open.
+    progress : callable
+        Called with (bytes hashed, bytes in all).
+
+    Raises
+    ------
+    SpecError
+        A file cannot be planned, or leaves axes open; the message names it.
+    """
     models: list[ModelSpec] = []
     sizes: dict[ModelId, ModelSize] = {}
     warnings: list[str] = []
-    for path in paths:
+    for path, axes in zip(paths, shapes or [{}] * len(paths), strict=True):
         name = _unique(path.stem, sizes)
         file = rebase_path(path.as_posix(), old=Path(), new=base)
-        model = ModelSpec(name, file=file)
+        inputs = tuple((key, tuple(own)) for key, own in axes.items())
+        model = ModelSpec(name, file=file, inputs=inputs)
         single = FleetSpec(name, (model,), (PipelineSpec("p", (StepSpec("s", name, "l"),)),))
-        item = measure_models(single, base, progress=progress)[name]
+        try:
+            item = measure_models(single, base, progress=progress)[name]
+        except SpecError as error:
+            raise SpecError(f"{path}: {error}") from error
         if item.size.gears and not item.size.gear_choices:
             warnings.append(f"{path}: left out: wants a choice of {item.size.gears}")
             continue

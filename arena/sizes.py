@@ -4,7 +4,7 @@ Each distinct file is opened and hashed once, however many models name it. Decla
 through; ONNX files are compiled into the cache first; demo names resolve to fetched files.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, TypeAlias
@@ -100,26 +100,36 @@ def _facts_of_bytes(model: str, reader: Reader, progress: Progress | None) -> Mo
     return read_model_facts(checked_reader(model, reader)(), model, progress=progress)
 
 
-def read_facts(path: Path, *, progress: Progress | None = None) -> ModelFacts:
+def read_facts(
+    path: Path,
+    *,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+    progress: Progress | None = None,
+) -> ModelFacts:
     """Return the facts of a model file; of an ONNX file those of its compiled form, from the cache.
+
+    Parameters
+    ----------
+    path : Path
+    shapes : mapping of input name to axes
+        Of the inputs that an ONNX file leaves open.
+    progress : callable
+        Called with (bytes hashed, bytes in all).
 
     Raises
     ------
     DecodeError
         It cannot be read, or is damaged (`FormatError`).
     SpecError
-        An ONNX file leaves axes of its inputs open: only a fleet or `arena compile` can fix them.
+        An ONNX file leaves axes of its inputs open, or `shapes` does not fit it.
     """
     if path.suffix.lower() == ONNX_SUFFIX:
         from arena.device.cpu.compile import onnx_facts
 
         try:
-            return onnx_facts(path)
+            return onnx_facts(path, shapes)
         except SpecError as error:
-            raise SpecError(
-                f"{path}: {error}; give the shapes to `arena compile` or in a fleet file, as "
-                "`inputs`"
-            ) from error
+            raise SpecError(f"{path}: {error}") from error
     try:
         return read_model_facts(path, progress=progress)
     except OSError as error:

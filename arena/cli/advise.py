@@ -10,6 +10,7 @@ import typer
 
 from arena.cli.arguments import JsonFlag
 from arena.cli.output import emit_json, progress, table, warn
+from arena.cli.shapes import ShapeOptions, deal_shapes, parse_shapes
 
 if TYPE_CHECKING:
     from planner.fleet import ModelSpec
@@ -30,6 +31,7 @@ def advise(
         Path | None,
         typer.Option("-o", "--output", metavar="FLEET", help="Write a fleet file to start from."),
     ] = None,
+    shapes: ShapeOptions = None,
     as_json: JsonFlag = False,
 ) -> int:
     """Tell what these files cost with and without sharing, and write a fleet file to start from."""
@@ -38,8 +40,9 @@ def advise(
     from planner.units import format_bytes
 
     base = Path() if output is None else output.parent
+    dealt = deal_shapes(files, parse_shapes(shapes or ()))
     with progress("measuring models") as advance:
-        measured = measure_files(files, base, progress=advance)
+        measured = measure_files(files, base, shapes=dealt, progress=advance)
     strategies = strategies_of(measured.models, measured.sizes, threads=threads)
     warnings = (*measured.warnings, NOT_COUNTED)
     if output is not None:

@@ -10,7 +10,7 @@ import typer
 
 from arena.cli.arguments import JsonFlag
 from arena.cli.output import emit_json
-from planner.errors import UsageError
+from arena.cli.shapes import ShapeOptions, parse_axes, parse_shapes
 from planner.fleet import ModelSpec
 from planner.model import ModelId
 
@@ -22,14 +22,7 @@ def compile_onnx(
     output: Annotated[
         Path, typer.Option("-o", "--output", metavar="MODEL.arena", help="The file to write.")
     ],
-    shapes: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--shape",
-            metavar="NAME=1,3,320,320",
-            help="Axes of an input that the file leaves open; once for each such input.",
-        ),
-    ] = None,
+    shapes: ShapeOptions = None,
     gears: Annotated[
         list[str] | None,
         typer.Option(
@@ -51,7 +44,7 @@ def compile_onnx(
 
     started = time.perf_counter()
     model = compile_model(
-        source, output, _parse_shapes(shapes or ()), _parse_gears(source, gears or ())
+        source, output, parse_shapes(shapes or ()), _parse_gears(source, gears or ())
     )
     seconds = round(time.perf_counter() - started, 6)
     if as_json:
@@ -100,31 +93,11 @@ def _tensor(name: str, dtype: str, shape: Sequence[int]) -> dict[str, object]:
     return {"name": name, "dtype": dtype, "shape": list(shape)}
 
 
-def _parse_shapes(texts: Sequence[str]) -> dict[str, tuple[int, ...]]:
-    """Return input name -> axes."""
-    shapes: dict[str, tuple[int, ...]] = {}
-    for text in texts:
-        name, axes = _parse("--shape", text)
-        if name in shapes:
-            raise UsageError(f"--shape {text!r}: input {name!r} was given twice")
-        shapes[name] = axes
-    return shapes
-
-
 def _parse_gears(source: Path, texts: Sequence[str]) -> tuple[dict[str, tuple[int, ...]], ...]:
     """Return input name -> axes of each gear; checked as those of a fleet file are."""
     columns: dict[str, list[tuple[int, ...]]] = {}
     for text in texts:
-        name, axes = _parse("--gear", text)
+        name, axes = parse_axes("--gear", text)
         columns.setdefault(name, []).append(axes)
     gears = tuple((name, tuple(shapes)) for name, shapes in columns.items())
     return ModelSpec(ModelId("model"), file=source.name, gears=gears).gear_shapes()
-
-
-def _parse(option: str, text: str) -> tuple[str, tuple[int, ...]]:
-    """Return an input's name and axes; names may hold an equals sign, axes cannot."""
-    name, equals, axes = text.rpartition("=")
-    words = [word.strip() for word in axes.split(",")]
-    if not (name and equals and all(word.isascii() and word.isdigit() for word in words)):
-        raise UsageError(f"{option} {text!r}: expected NAME=1,3,320,320 with axes >= 0")
-    return name, tuple(map(int, words))

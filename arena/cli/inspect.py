@@ -8,6 +8,7 @@ import typer
 
 from arena.cli.arguments import JsonFlag
 from arena.cli.output import emit_json, progress, short_paths, table
+from arena.cli.shapes import ShapeOptions, deal_shapes, parse_shapes
 
 if TYPE_CHECKING:
     from arena.formats import ModelFacts
@@ -17,14 +18,22 @@ __all__ = ["inspect"]
 
 def inspect(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Model files.")],
+    shapes: ShapeOptions = None,
     as_json: JsonFlag = False,
 ) -> int:
-    """Print sizes and facts of model files; no device is needed."""
+    """Print sizes and facts of model files; no device is needed.
+
+    An .onnx file is compiled into the cache first.
+    """
     from arena.sizes import read_facts
     from planner.units import format_bytes
 
+    dealt = deal_shapes(files, parse_shapes(shapes or ()))
     with progress("reading") as advance:
-        facts = [read_facts(file, progress=advance) for file in files]
+        facts = [
+            read_facts(file, shapes=own, progress=advance)
+            for file, own in zip(files, dealt, strict=True)
+        ]
     if as_json:
         emit_json({"models": [_mapping(item) for item in facts]})
         return 0

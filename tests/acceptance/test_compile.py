@@ -105,6 +105,41 @@ def test_onnx_files_are_inspected_advised_and_run(
     assert outcome["executions"] == 6
 
 
+def test_open_axes_are_given_to_inspect_and_advise_too(
+    open_source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    open_input = onnx.load(open_source).graph.input[0].type.tensor_type
+    axes = [dim.dim_value or 2 for dim in open_input.shape.dim]
+    shape = "x=" + ",".join(map(str, axes))
+    made = arena(capsys, "compile", open_source, "-o", tmp_path / "net.arena", "--shape", shape)
+    fleet = tmp_path / "fleet.yaml"
+    fixed = tmp_path / "fixed.onnx"  # has an input of the same name, of another shape: left alone
+    onnx.save(convolutions(), fixed)
+    for words in (["inspect", open_source], ["advise", open_source, "-o", fleet]):
+        error = arena(capsys, *words, code=2)["error"]
+        assert error["message"].startswith(f"{open_source}: ")
+        assert "--shape x=" in error["message"]
+        assert "`inputs: {x: [" in error["message"]
+        error = arena(capsys, *words, "--shape", "y=1", code=2)["error"]
+        assert error == {
+            "message": "--shape y: no .onnx file has such an input; inputs that they have: x",
+            "fault": "the caller",
+            "type": "UsageError",
+        }
+        assert arena(capsys, *words, "--shape", "x=1", code=2)["error"]["message"]
+    found = arena(capsys, "inspect", open_source, fixed, "--shape", shape)["models"]
+    assert (found[0]["work_bytes"], found[0]["weight_bytes"]) == (
+        made["work_bytes"],
+        made["weight_bytes"],
+    )
+    assert found[1] == arena(capsys, "inspect", fixed)["models"][0]
+    words = ["advise", open_source, fixed, tmp_path / "net.arena", "-o", fleet]
+    assert arena(capsys, *words, "--shape", shape)["strategies"]
+    assert arena(capsys, "run", fleet, "--frames", "2")["mismatches"] == 0
+    absent = arena(capsys, "inspect", "absent.onnx", "--shape", shape, code=2)["error"]
+    assert absent["message"] == "absent.onnx: cannot be read: No such file or directory"
+
+
 def test_gears_are_compiled_inspected_planned_and_run(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

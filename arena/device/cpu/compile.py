@@ -27,7 +27,12 @@ from arena.device.cpu.network import Network
 from arena.device.cpu.payload import in_one_order
 from arena.device.cpu.placement import TracedPlacement
 from arena.device.cpu.runtime import runtime, shielded
-from arena.device.cpu.shapes import fix_shapes, open_gears, refuse_data_dependent_shapes
+from arena.device.cpu.shapes import (
+    fix_shapes,
+    open_gears,
+    open_inputs,
+    refuse_data_dependent_shapes,
+)
 from arena.errors import DeviceError, FormatError
 from arena.files import write_atomically
 from arena.formats import ModelFacts, read_model_facts
@@ -49,7 +54,7 @@ if TYPE_CHECKING:
     import numpy as np
     from onnx import ModelProto
 
-__all__ = ["compile_model", "compiled_demo", "compiled_path", "onnx_facts"]
+__all__ = ["compile_model", "compiled_demo", "compiled_path", "onnx_facts", "onnx_inputs"]
 
 _REVISION: Final = 1
 """Counts changes in what is made of the same file; entries of the cache are of one revision."""
@@ -179,6 +184,19 @@ def onnx_facts(source: Path, shapes: Shapes | None = None) -> ModelFacts:
     )
 
 
+def onnx_inputs(source: Path) -> dict[str, bool]:
+    """Return input name -> whether the file leaves an axis of it open; nothing is compiled.
+
+    Raises
+    ------
+    DecodeError
+        The file is no such model, or cannot be read.
+    DeviceError
+        The package onnx is missing.
+    """
+    return open_inputs(_load(source))
+
+
 def _is_compiled_here(path: Path) -> bool:
     try:
         return read_model(path).compiled_for == this_machine()
@@ -240,7 +258,11 @@ def _digest(source: Path) -> str:
         with source.open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
-        raise DecodeError(f"cannot be read: {error.strerror}", str(source)) from error
+        raise _unreadable(source, error) from error
+
+
+def _unreadable(source: Path, error: OSError) -> DecodeError:
+    return DecodeError(f"cannot be read: {error.strerror}", str(source))
 
 
 def _load(source: Path) -> "ModelProto":
@@ -255,6 +277,8 @@ def _load(source: Path) -> "ModelProto":
 
     try:
         model = onnx.load(source, load_external_data=False)
+    except OSError as error:
+        raise _unreadable(source, error) from error
     except ProtobufError as error:
         raise DecodeError(f"this is no ONNX model: {error}", str(source)) from None
     if not model.graph.node:

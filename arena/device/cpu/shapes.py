@@ -17,7 +17,7 @@ from planner.errors import DecodeError, SpecError
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto, ValueInfoProto
 
-__all__ = ["fix_shapes", "open_gears", "refuse_data_dependent_shapes"]
+__all__ = ["fix_shapes", "open_gears", "open_inputs", "refuse_data_dependent_shapes"]
 
 _SHAPE_FROM_VALUES: Final = frozenset({"Compress", "NonMaxSuppression", "NonZero", "Unique"})
 _KNOWS_SHAPES_ONLY: Final = frozenset({"Shape", "Size"})
@@ -61,6 +61,11 @@ _SHAPE_INPUTS: Final[Mapping[str, tuple[int, ...]]] = {
 }
 
 
+def open_inputs(model: "ModelProto") -> dict[str, bool]:
+    """Return input name -> whether the file leaves an axis of it open."""
+    return {name: _is_open(value) for name, value in _inputs(model).items()}
+
+
 def fix_shapes(model: "ModelProto", shapes: Mapping[str, Sequence[int]]) -> None:
     """Give the inputs of `model` the `shapes` that were asked for, in place.
 
@@ -75,8 +80,7 @@ def fix_shapes(model: "ModelProto", shapes: Mapping[str, Sequence[int]]) -> None
     SpecError
         A name, a rank or a fixed axis differs, or an input stays open: `path` is ``inputs.NAME``.
     """
-    weights = {weight.name for weight in model.graph.initializer}
-    inputs = {value.name: value for value in model.graph.input if value.name not in weights}
+    inputs = _inputs(model)
     for name in shapes:
         if name not in inputs:
             raise SpecError(
@@ -119,8 +123,7 @@ def open_gears(
     """
     from onnx import ModelProto
 
-    weights = {weight.name for weight in model.graph.initializer}
-    inputs = [value for value in model.graph.input if value.name not in weights]
+    inputs = list(_inputs(model).values())
     for gear in gears:
         probe = ModelProto()
         probe.graph.input.extend(inputs)
@@ -145,11 +148,12 @@ def _fix_input(value: "ValueInfoProto", shape: Sequence[int] | None) -> None:
     path = f"inputs.{value.name}"
     found = [axis.dim_value if _is_fixed(axis) else axis.dim_param or "?" for axis in axes]
     if shape is None:
-        if not tensor.HasField("shape") or not all(map(_is_fixed, axes)):
+        if _is_open(value):
             example = ",".join(str(size) if isinstance(size, int) else "1" for size in found)
             raise SpecError(
                 f"the file leaves axes open, {found}: say which shape to compile for, such as "
-                f"--shape {value.name}={example or '1'}",
+                f"--shape {value.name}={example or '1'}, or in a fleet file "
+                f"`inputs: {{{value.name}: [{example or '1'}]}}`",
                 path,
             )
         return
@@ -168,6 +172,17 @@ def _fix_input(value: "ValueInfoProto", shape: Sequence[int] | None) -> None:
             raise SpecError(f"found shape {list(shape)}, but the file fixes {found}", path)
         axis.Clear()
         axis.dim_value = size
+
+
+def _inputs(model: "ModelProto") -> dict[str, "ValueInfoProto"]:
+    """Return the inputs by name; weights may be listed among them, and are left out."""
+    weights = {weight.name for weight in model.graph.initializer}
+    return {value.name: value for value in model.graph.input if value.name not in weights}
+
+
+def _is_open(value: "ValueInfoProto") -> bool:
+    tensor = value.type.tensor_type
+    return not tensor.HasField("shape") or not all(map(_is_fixed, tensor.shape.dim))
 
 
 def _is_fixed(axis: object) -> bool:

@@ -1,0 +1,92 @@
+"""Shapes of inputs that ONNX files leave open, as `--shape` gives them: read, and dealt to files.
+
+One input's name may be of several files: a shape goes to all that leave the input open.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, TypeAlias
+
+import typer
+
+from planner.errors import UsageError
+
+__all__ = ["ShapeOptions", "deal_shapes", "parse_axes", "parse_shapes"]
+
+ShapeOptions: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--shape",
+        metavar="NAME=1,3,320,320",
+        help="Axes of an input that an .onnx file leaves open; once for each such input.",
+    ),
+]
+
+
+def parse_shapes(texts: Sequence[str]) -> dict[str, tuple[int, ...]]:
+    """Return input name -> axes.
+
+    Raises
+    ------
+    UsageError
+        Not of the form NAME=1,3,320,320, or a name comes twice. Caused by the caller.
+
+    Examples
+    --------
+    >>> parse_shapes(["x=1,3,480,640", "mask=1,640"])
+    {'x': (1, 3, 480, 640), 'mask': (1, 640)}
+    """
+    shapes: dict[str, tuple[int, ...]] = {}
+    for text in texts:
+        name, axes = parse_axes("--shape", text)
+        if name in shapes:
+            raise UsageError(f"--shape {text!r}: input {name!r} was given twice")
+        shapes[name] = axes
+    return shapes
+
+
+def parse_axes(option: str, text: str) -> tuple[str, tuple[int, ...]]:
+    """Return an input's name and axes; names may hold an equals sign, axes cannot."""
+    name, equals, axes = text.rpartition("=")
+    words = [word.strip() for word in axes.split(",")]
+    if not (name and equals and all(word.isascii() and word.isdigit() for word in words)):
+        raise UsageError(f"{option} {text!r}: expected NAME=1,3,320,320 with axes >= 0")
+    return name, tuple(map(int, words))
+
+
+def deal_shapes(
+    files: Sequence[Path], shapes: Mapping[str, tuple[int, ...]]
+) -> list[dict[str, tuple[int, ...]]]:
+    """Return the shapes of each file: of the inputs that it leaves open.
+
+    A shape of an input that no file leaves open goes to those that have it: theirs must be equal.
+
+    Raises
+    ------
+    UsageError
+        No .onnx file has such an input. Caused by the caller.
+    """
+    dealt: list[dict[str, tuple[int, ...]]] = [{} for _ in files]
+    inputs = [_inputs(file) if shapes else {} for file in files]
+    for name, axes in shapes.items():
+        owners = [index for index, known in enumerate(inputs) if name in known]
+        takers = [index for index in owners if inputs[index][name]] or owners
+        if not takers:
+            known = ", ".join(sorted({name for item in inputs for name in item})) or "none"
+            raise UsageError(
+                f"--shape {name}: no .onnx file has such an input; inputs that they have: {known}"
+            )
+        for index in takers:
+            dealt[index][name] = axes
+    return dealt
+
+
+def _inputs(file: Path) -> dict[str, bool]:
+    """Return input name -> whether an axis of it is open; of files that are compiled: nothing."""
+    from arena.sources import ONNX_SUFFIX
+
+    if file.suffix.lower() != ONNX_SUFFIX:
+        return {}
+    from arena.device.cpu.compile import onnx_inputs
+
+    return onnx_inputs(file)
