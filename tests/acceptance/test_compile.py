@@ -115,7 +115,11 @@ def test_open_axes_are_given_to_inspect_and_advise_too(
     fleet = tmp_path / "fleet.yaml"
     fixed = tmp_path / "fixed.onnx"  # has an input of the same name, of another shape: left alone
     onnx.save(convolutions(), fixed)
-    for words in (["inspect", open_source], ["advise", open_source, "-o", fleet]):
+    calls: list[list[str | Path]] = [
+        ["inspect", open_source],
+        ["advise", open_source, "-o", fleet],
+    ]
+    for words in calls:
         error = arena(capsys, *words, code=2)["error"]
         assert error["message"].startswith(f"{open_source}: ")
         assert "--shape x=" in error["message"]
