@@ -31,7 +31,7 @@ from arena.gears import largest_gear
 from arena.loader import LoadedFleet, LoadedInstance, load_plan
 from arena.references import Outputs, execute_once
 from arena.session import OpenedPlan
-from arena.sources import model_source
+from arena.sources import source_for
 from planner.errors import UsageError
 from planner.fleet import instance_id
 from planner.model import InstanceId, ModelId
@@ -149,7 +149,7 @@ def execute_pairs(
         try:
             device = open_device(device_name)
             stack.callback(device.close)
-            sources = {m: model_source(plan.fleet.model(m), base) for m, _ in plan.sizes}
+            sources = {m: source_for(device_name, plan.fleet.model(m), base) for m, _ in plan.sizes}
             loaded = load_plan(plan, device, sources)
             stack.callback(loaded.unload)
             streams = [device.create_stream() for _ in LANES]

@@ -22,7 +22,7 @@ from arena.device import open_device
 from arena.device.adaptors import RaceCheck
 from arena.device.base import Device, LoadOptions, StreamId
 from arena.errors import DeviceError
-from arena.files import DEMO_PREFIX, read_bytes, rebase_path, write_atomically
+from arena.files import read_bytes, rebase_path, write_atomically
 from arena.formats import read_model_facts
 from arena.gears import GearChoice
 from arena.guard import Guard
@@ -30,7 +30,7 @@ from arena.loader import load_plan
 from arena.measuring import Meter
 from arena.memory import failure_of
 from arena.running import Frame, Runner
-from arena.sources import Readers, model_source
+from arena.sources import Readers, is_for_cpu, model_source, source_for
 from arena.tensors import HostArray
 from planner.codec import PLAN_FORMAT, claims_plan, decode_plan, encode_plan, examine_plan
 from planner.errors import ArenaError, DecodeError, PlanError, UsageError
@@ -61,7 +61,6 @@ __all__ = [
     "write_plan",
 ]
 
-CPU_SUFFIXES: Final = (".onnx", ".arena")
 _HEAD_BYTES: Final = 512
 
 
@@ -415,7 +414,7 @@ def default_device(fleet: FleetSpec) -> str:
     """Return the device that a fleet's models are for.
 
     ONNX and demo models run on ``cpu``; .om files on ``acl`` if that can be imported, else on
-    ``twin``; declared models can only be rehearsed, on ``twin``.
+    ``twin``; declared models can only be rehearsed, on ``twin``, where everything can be.
 
     Raises
     ------
@@ -429,7 +428,7 @@ def default_device(fleet: FleetSpec) -> str:
     if "cpu" in kinds:
         raise UsageError(
             "the fleet mixes ONNX or compiled models with .om or declared models; no device runs "
-            "both: make two fleets"
+            "both: make two fleets, or rehearse it on device 'twin'"
         )
     return "acl" if kinds == {"om"} and _has_pyacl() else "twin"
 
@@ -447,8 +446,7 @@ def _has_pyacl() -> bool:
 def _kind(model: ModelSpec) -> str:
     if not model.file:
         return "declared"
-    is_cpu = model.file.startswith(DEMO_PREFIX) or Path(model.file).suffix.lower() in CPU_SUFFIXES
-    return "cpu" if is_cpu else "om"
+    return "cpu" if is_for_cpu(model) else "om"
 
 
 def _opened(
@@ -577,7 +575,7 @@ def _start(
     meter = Meter(plan, device)
     refuse_misfit(plan, device)
     sources = {
-        model: model_source(plan.fleet.model(model), opened.base, readers)
+        model: source_for(device.name, plan.fleet.model(model), opened.base, readers)
         for model, _ in plan.sizes
     }
     loaded = load_plan(
@@ -608,12 +606,13 @@ def _refuse_other_formats(fleet: FleetSpec, device: str) -> None:
     unused = set(fleet.unused_models())
     for model in fleet.models:
         kind = _kind(model)
-        if model.id not in unused and (kind == "cpu") != (device == "cpu"):
-            what = {"cpu": "ONNX", "om": "an .om file", "declared": "declared sizes alone"}[kind]
-            wanted = "cpu" if kind == "cpu" else "twin or acl" if kind == "om" else "twin"
-            raise UsageError(
-                f"model {model.id!r} is {what}, which device {device!r} does not run: use {wanted}"
-            )
+        if device == "twin" or model.id in unused or (kind == "cpu") == (device == "cpu"):
+            continue
+        what = {"cpu": "ONNX", "om": "an .om file", "declared": "declared sizes alone"}[kind]
+        wanted = {"cpu": "cpu, or rehearse on twin", "om": "twin or acl", "declared": "twin"}[kind]
+        raise UsageError(
+            f"model {model.id!r} is {what}, which device {device!r} does not run: use {wanted}"
+        )
 
 
 def _destroy_stream(device: Device, stream: StreamId) -> None:

@@ -1,28 +1,33 @@
 """Where the bytes of a model come from: a file, the caller, or a generated stand-in.
 
 ONNX files and demo models resolve to compiled files of the CPU device; its rooms are imported only
-then. A declared model has no bytes: a rehearsal loads a generated .om of the declared sizes.
+then. What the twin cannot execute it rehearses with a generated .om: of a declared model's sizes,
+or of a compiled network's sizes, tensors and gears.
 """
 
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from arena.device.base import ModelSource
 from arena.files import DEMO_PREFIX
 from planner.errors import SpecError, UsageError
 from planner.fleet import ModelSpec
-from planner.model import declared_tensors
+from planner.model import TensorSpec, declared_tensors
 
 __all__ = [
     "ONNX_SUFFIX",
     "Reader",
     "Readers",
     "checked_reader",
+    "is_for_cpu",
     "locate_model",
     "model_source",
+    "source_for",
     "stand_in",
+    "stand_in_of_network",
 ]
 
 Reader: TypeAlias = Callable[[], bytes]
@@ -30,6 +35,7 @@ Readers: TypeAlias = Mapping[str, Reader]
 """Model id -> a callable that returns the model's bytes: encrypted or generated models."""
 
 ONNX_SUFFIX = ".onnx"
+CPU_SUFFIXES: Final = (ONNX_SUFFIX, ".arena")
 
 
 def model_source(model: ModelSpec, base: Path, readers: Readers | None = None) -> ModelSource:
@@ -54,6 +60,39 @@ def model_source(model: ModelSpec, base: Path, readers: Readers | None = None) -
         path = locate_model(model, base)
         return ModelSource(str(path), path=path)
     return ModelSource(model.id, read=lambda: stand_in(model))
+
+
+def is_for_cpu(model: ModelSpec) -> bool:
+    """Return whether a model is a network that the ``cpu`` device executes."""
+    is_demo = model.file.startswith(DEMO_PREFIX)
+    return is_demo or Path(model.file).suffix.lower() in CPU_SUFFIXES
+
+
+def source_for(
+    device: str, model: ModelSpec, base: Path, readers: Readers | None = None
+) -> ModelSource:
+    """Return what a device loads for `model`: a network for ``cpu`` is rehearsed elsewhere.
+
+    Parameters
+    ----------
+    device : str
+        Its name.
+    model, base, readers
+        As in `model_source`.
+
+    Raises
+    ------
+    SpecError
+        The file is missing. Caused by the fleet.
+    """
+    source = model_source(model, base, readers)
+    if device == "cpu" or not is_for_cpu(model):
+        return source
+    path, read = source.path, source.read
+    if read is None:
+        assert path is not None
+        return ModelSource(source.name, read=lambda: stand_in_of_network(model.id, path))
+    return ModelSource(source.name, read=lambda: stand_in_of_network(model.id, read()))
 
 
 def checked_reader(model: str, reader: Reader) -> Reader:
@@ -121,3 +160,48 @@ def stand_in(model: ModelSpec) -> bytes:
             outputs=declared_tensors(outputs),
         )
     )
+
+
+def stand_in_of_network(name: str, network: Path | bytes) -> bytes:
+    """Return a generated .om file with the sizes, tensors and gears of a compiled .arena file.
+
+    Weights differ from network to network. With gears, an axis is open where it differs.
+
+    Raises
+    ------
+    FormatError
+        The compiled file is damaged.
+    """
+    from arena.device.acl_types import GEARS_INPUT
+    from arena.formats.arena_file import read_model
+    from arena.formats.om_tensors import Gears, GearsKind
+    from arena.formats.om_writer import OmSpec, om_bytes
+
+    model = read_model(network)
+    spec = OmSpec(
+        name=name,
+        work_bytes=model.work_bytes,
+        weight_bytes=model.weight_bytes,
+        seed=zlib.crc32(model.payload_sha256.encode()),
+        inputs=model.inputs,
+        outputs=model.outputs,
+    )
+    if not model.gears:
+        return om_bytes(spec)
+    choices = tuple(gear.choice for gear in model.gears)
+    kind = GearsKind.BATCH if len(choices[0]) == 1 else GearsKind.DIMS
+    hidden = TensorSpec(GEARS_INPUT, "int32", (len(choices[0]),), 4 * len(choices[0]))
+    inputs = map(_over_gears, zip(*(gear.inputs for gear in model.gears), strict=True))
+    at_gears = zip(*(gear.outputs for gear in model.gears), strict=True)
+    outputs = tuple(max(tensors, key=lambda tensor: tensor.size_bytes) for tensors in at_gears)
+    gears = Gears(kind, choices)
+    return om_bytes(replace(spec, inputs=(*inputs, hidden), outputs=outputs, gears=gears))
+
+
+def _over_gears(tensors: Sequence[TensorSpec]) -> TensorSpec:
+    """Return an input as files with gears tell it: open axes, the largest size."""
+    shape = tuple(
+        lengths[0] if len(set(lengths)) == 1 else -1
+        for lengths in zip(*(tensor.shape for tensor in tensors), strict=True)
+    )
+    return replace(tensors[0], shape=shape, size_bytes=max(tensor.size_bytes for tensor in tensors))

@@ -29,8 +29,9 @@ def test_the_demo_runs_in_a_fifth_less(
     assert fitted["price"]["is_proven"]
     assert arena(capsys, "check", plan)["valid"]
     frames = 50 if name == "demo" else 5
-    ran = arena(capsys, "run", plan, "--device", "cpu", "--frames", str(frames))
-    assert (ran["mismatches"], ran["executions"]) == (0, 14 * frames)
+    for device in ("cpu", "twin"):
+        ran = arena(capsys, "run", plan, "--device", device, "--frames", str(frames))
+        assert (ran["mismatches"], ran["executions"]) == (0, 14 * frames)
 
 
 def test_a_fleet_of_om_files_runs_on_the_twin(

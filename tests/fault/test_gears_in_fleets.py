@@ -6,19 +6,25 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from onnx import helper
 
 from arena.device import open_device
+from arena.device.acl import AclDevice
 from arena.device.adaptors import Race, RaceCheck
+from arena.device.twin import Twin
 from arena.exercise import exercise
+from arena.formats import read_model_facts
+from arena.formats.arena_file import read_model
 from arena.formats.om_tensors import GearsKind
 from arena.planning import plan_file
 from arena.session import Fleet, OpenedPlan, load_opened, open_plan, plan_and_load, write_plan
+from arena.sources import stand_in_of_network
 from arena.tensors import HostArray
 from arena.verify import verify
 from planner.errors import SpecError, UsageError
 from planner.fleet import CrossStream
 from tests.geared import HIDDEN, geared_om
-from tests.networks import open_batch, saved
+from tests.networks import compiled, convolutions, network, open_batch, saved
 
 FLEET = """\
 version: 1
@@ -196,3 +202,83 @@ def test_an_onnx_file_runs_in_gears_on_cpu_with_its_weights_once(tmp_path: Path)
     # Two instances in three gears: two inputs each; the network is too small for the control.
     assert (verdict.models, verdict.mismatches) == (1, 0)
     assert verdict.checks >= 2 * 3 * 2 * 3
+
+
+MIXED = """\
+version: 1
+device: {io: arena}
+models:
+  find: {file: plain.onnx}
+  read: {file: batched.onnx, gears: {x: [[2, 16], [1, 16], [5, 16]]}}
+  made: {file: made.om}
+  said: {work: 64KiB, weights: 4KiB}
+pipelines:
+  camera:
+    channels: 2
+    lane: "own-{channel}"
+    steps:
+      find: {model: find}
+      read: {model: read, after: [find], lane: ocr}
+      made: {model: made, after: [find]}
+      said: {model: said, after: [read]}
+"""
+
+
+def test_the_twin_rehearses_networks_of_cpu_beside_all_others(tmp_path: Path) -> None:
+    saved(convolutions(), tmp_path, "plain")
+    saved(open_batch(), tmp_path, "batched")
+    geared_om(tmp_path / "made.om", GearsKind.BATCH)
+    path = tmp_path / "fleet.yaml"
+    path.write_text(MIXED)
+    with pytest.raises(UsageError, match="make two fleets, or rehearse it on device 'twin'"):
+        plan_and_load(path)
+    with pytest.raises(UsageError, match=r"'made' is an .om file, .* use twin or acl"):
+        plan_and_load(path, device="cpu")
+    with pytest.raises(UsageError, match=r"'find' is ONNX, .* use cpu, or rehearse on twin"):
+        plan_and_load(path, device=AclDevice(acl=Twin().acl))
+    with plan_and_load(path, device="twin") as fleet:
+        planned = dict(fleet.plan.sizes)
+        for item in fleet.runner.loaded.instances.values():
+            size, told = planned[item.instance.model], item.description
+            visible = [tensor for tensor in told.inputs if tensor.name not in told.hidden]
+            assert {gear.choice for gear in told.gears} == set(size.gear_choices)
+            if item.instance.model != "said":
+                assert [tensor.name for tensor in visible] == [t.name for t in size.inputs][:1]
+        shapes = [fleet.run("camera[1].read", image(n, 16), gear=n)["y"].shape for n in (1, 2, 5)]
+        assert shapes == [(1, 32), (2, 32), (5, 32)]
+        outcome = exercise(fleet, 9, threads=3)
+        assert (outcome.executions, outcome.mismatches) == (9 * 2 * 4, 0)
+    verdict = verify(OpenedPlan(plan_file(path).plan, tmp_path), device="twin")
+    assert (verdict.models, verdict.is_safe) == (4, True)
+
+
+def test_the_twin_rehearses_gears_of_several_axes(tmp_path: Path) -> None:
+    relu = helper.make_node("Relu", ["x"], ["y"])
+    saved(network([relu], {"x": ["n", "m"]}, {"y": ["n", "m"]}), tmp_path)
+    path = tmp_path / "fleet.yaml"
+    path.write_text("""
+        version: 1
+        models: {read: {file: model.onnx, gears: {x: [[2, 16], [3, 8]]}}}
+        pipelines: {p: {steps: {read: {model: read, lane: ocr}}}}
+        """)
+    with plan_and_load(path, device="twin") as fleet:
+        for gear in ((2, 16), (3, 8)):
+            assert fleet.run("p[0].read", image(*gear), gear=gear)["y"].nbytes == 2 * 16 * 4
+        with pytest.raises(UsageError, match=r"found shape \[3, 8\], expected \[2, 16\]"):
+            fleet.run("p[0].read", image(3, 8), gear=(2, 16))
+
+
+def test_stand_ins_share_weights_where_the_networks_do(tmp_path: Path) -> None:
+    first, again, other = (
+        compiled(model, tmp_path, name)
+        for name, model in (
+            ("first", convolutions(0)),
+            ("again", convolutions(0)),
+            ("other", convolutions(1)),
+        )
+    )
+    facts = [read_model_facts(stand_in_of_network("m", path)) for path in (first, again, other)]
+    assert facts[0].weights_sha256 == facts[1].weights_sha256 != facts[2].weights_sha256
+    model = read_model(first)
+    assert (facts[0].work_bytes, facts[0].weight_bytes) == (model.work_bytes, model.weight_bytes)
+    assert facts[0].file_sha256 == read_model_facts(stand_in_of_network("m", first)).file_sha256
