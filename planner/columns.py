@@ -1,10 +1,14 @@
-"""Text in columns of a terminal: names of any script, cut and padded by the columns they take."""
+"""Names as people read them: cut and padded by the columns they take, in the order they count in.
 
+Reports alone use it: files and plans order by index, or by the characters of names.
+"""
+
+import re
 import textwrap
 from itertools import accumulate
 from unicodedata import category, east_asian_width
 
-__all__ = ["columns", "cut", "padded", "wrapped"]
+__all__ = ["columns", "cut", "natural", "padded", "wrapped"]
 
 
 def columns(text: str) -> int:
@@ -45,6 +49,20 @@ def padded(name: str, width: int) -> str:
     '检测  |'
     """
     return name + " " * (width - columns(name))
+
+
+def natural(name: str) -> tuple[object, ...]:
+    """Return what a name sorts by, numbers in it by their value.
+
+    Examples
+    --------
+    >>> sorted(["cam-10", "cam-2", "cam-02", "bus"], key=natural)
+    ['bus', 'cam-02', 'cam-2', 'cam-10']
+    """
+    # Digits by their count, then by themselves: Python makes no number of thousands of them.
+    digits = [part.lstrip("0") for part in re.findall("[0-9]+", name)]
+    words = re.split("[0-9]+", name)
+    return (words[0], *zip(map(len, digits), digits, words[1:], strict=True)), name
 
 
 def wrapped(text: str, width: int) -> list[str]:

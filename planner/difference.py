@@ -13,6 +13,7 @@ from planner.capacity import (
     bytes_by_kind,
     channels_fit,
 )
+from planner.columns import natural
 from planner.model import InstanceId, page_rounded
 from planner.plan import Instance, Plan
 
@@ -145,7 +146,7 @@ def _models(old: Plan, new: Plan) -> tuple[ModelChange, ...]:
     before, after = _by_model(old), _by_model(new)
     changes = (
         ModelChange(model, kind, before.get((model, kind), 0), after.get((model, kind), 0))
-        for model, kind in sorted({*before, *after})
+        for model, kind in sorted({*before, *after}, key=lambda key: (natural(key[0]), key[1]))
     )
     return tuple(change for change in changes if change.delta_bytes)
 

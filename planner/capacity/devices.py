@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from planner.columns import natural
 from planner.errors import SpecError
 from planner.plan import Plan
 from planner.units import BYTES_MAX
@@ -70,5 +71,5 @@ class DeviceFit:
 
 def devices_fit(plan: Plan, devices: Iterable[DeviceModel]) -> tuple[DeviceFit, ...]:
     """Return how `plan`, its reserves included, fits each device, the smallest device first."""
-    ranked = sorted(devices, key=lambda device: (device.usable_bytes, device.name))
+    ranked = sorted(devices, key=lambda device: (device.usable_bytes, natural(device.name)))
     return tuple(DeviceFit(device, plan.needed_bytes) for device in ranked)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from planner.capacity.variants import plan_variant
+from planner.columns import natural
 from planner.conflict import ConflictRelation
 from planner.fleet import FleetSpec, StepSpec
 from planner.lanes import LanePool
@@ -82,7 +83,12 @@ def levers(plan: Plan, options: LeverOptions = LeverOptions()) -> tuple[Lever, .
     witness = set(plan.witness)
     ranked = sorted(
         plan.instances,
-        key=lambda row: (row.id not in witness, row.work_offset is None, -row.work_bytes, row.id),
+        key=lambda row: (
+            row.id not in witness,
+            row.work_offset is None,
+            -row.work_bytes,
+            natural(row.id),
+        ),
     )
     readers: dict[str, int] = {}
     for row in plan.instances:

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planner.columns import columns, cut, padded, wrapped
+from planner.columns import columns, cut, natural, padded, wrapped
 
 SCRIPTS = st.sampled_from("\u68c0\u6d4b\u6a21e\u0301\U0001f600")
 NAMES = st.text(alphabet=st.one_of(st.characters(exclude_categories=("C", "Z")), SCRIPTS))
@@ -33,3 +33,17 @@ def test_no_line_is_wider(words: list[str], width: int) -> None:
 def test_marks_take_no_column() -> None:
     assert columns("e\u0301") == 1
     assert columns("\uff46\uff55\uff4c\uff4c") == 8
+
+
+@given(st.text(), st.integers(0, 10**30), st.integers(0, 10**30), st.text())
+def test_numbers_in_names_count(start: str, one: int, two: int, end: str) -> None:
+    if start[-1:].isdigit():
+        start += "-"
+    names = [f"{start}{number}-{end}" for number in (one, two)]
+    assert (natural(names[0]) < natural(names[1])) is (one < two)
+
+
+@given(st.lists(st.text(alphabet="a-01\u0663"), unique=True))
+def test_names_have_one_order(names: list[str]) -> None:
+    assert len(set(map(natural, names))) == len(names)
+    assert natural("9" * 10_000) < natural("1" + "0" * 10_000)

@@ -16,6 +16,7 @@ from planner.capacity import (
     levers,
     shares,
 )
+from planner.difference import diff_plans
 from planner.errors import SpecError
 from planner.fleet import Dedupe, FleetSpec, ModelSpec, PipelineSpec, StepSpec
 from planner.model import DEFAULT_RULE, ModelId, ModelSize
@@ -79,6 +80,27 @@ def test_only_the_witness_frees_anything_and_a_move_costs_time_instead() -> None
     assert big.remove_bytes == big.shrink_bytes + DEFAULT_RULE.reserved_bytes(4_096)
     assert (side.move_bytes, side.move_lane) == (DEFAULT_RULE.reserved_bytes(16_384), "main")
     assert by_instance["small@main"].shrink_bytes == 0
+
+
+def numbered(work_bytes: int) -> Plan:
+    """Return a plan of twelve models alike, each on a lane of its own, that may run at once."""
+    models = tuple(
+        ModelSpec(ModelId(f"m-{i}"), work_bytes=work_bytes, weight_bytes=0) for i in range(12)
+    )
+    pipelines = tuple(
+        PipelineSpec(f"cam-{i}", (StepSpec("s", ModelId(f"m-{i}"), f"l-{i}"),)) for i in range(12)
+    )
+    sizes = {model.id: ModelSize(work_bytes, 0) for model in models}
+    return plan_fleet(FleetSpec("numbered", models, pipelines), sizes)
+
+
+def test_names_that_are_ranked_alike_are_listed_as_people_count() -> None:
+    plan = numbered(4_096)
+    assert [lever.instance for lever in levers(plan)] == [f"m-{i}@l-{i}" for i in range(12)]
+    changes = diff_plans(plan, numbered(8_192)).models
+    assert [change.model for change in changes] == [f"m-{i}" for i in range(12)]
+    devices = tuple(DeviceModel(f"D{n}", (), n, 1 << 20, 0, "here") for n in (10, 9, 1))
+    assert [fit.device.name for fit in devices_fit(plan, devices)] == ["D1", "D9", "D10"]
 
 
 def test_the_search_for_levers_ends_at_its_limit() -> None:
