@@ -1,9 +1,10 @@
-"""What changed between two plans: bytes by model and kind, instances, channels that still fit."""
+"""What changed between two plans: bytes by model and kind, instances, tensors, channels."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from operator import attrgetter
+from typing import Final, TypeVar
 
 from planner.capacity import (
     ChannelsFit,
@@ -14,16 +15,26 @@ from planner.capacity import (
     channels_fit,
 )
 from planner.columns import natural
+from planner.handover import ChannelBuffer
 from planner.model import InstanceId, page_rounded
 from planner.plan import Instance, Plan
 
-__all__ = ["Change", "Difference", "InstanceChange", "ModelChange", "diff_plans"]
+__all__ = [
+    "BufferChange",
+    "Change",
+    "Difference",
+    "InstanceChange",
+    "ModelChange",
+    "diff_plans",
+]
 
 _GROWTH: Final = GrowthOptions()
+Key = TypeVar("Key", bound=str)
+Row = TypeVar("Row")
 
 
 class Change(StrEnum):
-    """What happened to an instance."""
+    """What happened to an instance, or to a tensor in the arena."""
 
     ADDED = "added"
     MOVED = "moved"
@@ -41,6 +52,16 @@ class InstanceChange:
     change: Change
     old: Instance | None
     new: Instance | None
+
+
+@dataclass(frozen=True, slots=True)
+class BufferChange:
+    """One tensor in the arena that is not as it was; `old` is None if added, `new` if gone."""
+
+    buffer: str
+    change: Change
+    old: ChannelBuffer | None
+    new: ChannelBuffer | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +88,8 @@ class Difference:
     old, new : Plan
     instances : tuple of InstanceChange
         In the order of the new plan, then of the old one.
+    buffers : tuple of BufferChange
+        Tensors that are handed on, and inputs and outputs in the arena; in the same order.
     models : tuple of ModelChange
         Reserved bytes; an instance counts its whole region even where others use it in turn, so
         they do not sum to the change of the height.
@@ -78,6 +101,7 @@ class Difference:
     old: Plan
     new: Plan
     instances: tuple[InstanceChange, ...]
+    buffers: tuple[BufferChange, ...]
     models: tuple[ModelChange, ...]
     kinds: tuple[tuple[Kind, int], ...]
     old_channels: tuple[ChannelsFit, ...]
@@ -106,19 +130,34 @@ class Difference:
     @property
     def is_empty(self) -> bool:
         """Whether nothing changed that memory could notice."""
-        return not (self.instances or self.models or any(delta for _, delta in self.kinds))
+        changes = (self.instances, self.buffers, self.models)
+        return not any(changes) and not any(delta for _, delta in self.kinds)
 
 
 def diff_plans(old: Plan, new: Plan, growth: GrowthOptions = _GROWTH) -> Difference:
     """Return what changed from `old` to `new`; with the two exchanged, the mirror image of it."""
-    before, after = _rows(old), _rows(new)
-    names = list(dict.fromkeys((*after, *before)))
-    changes = (_change(name, before.get(name), after.get(name)) for name in names)
     old_kinds, new_kinds = (bytes_by_kind(account_bytes(plan)) for plan in (old, new))
     return Difference(
         old=old,
         new=new,
-        instances=tuple(change for change in changes if change),
+        instances=tuple(
+            InstanceChange(*change)
+            for change in _changes(
+                _instances(old),
+                _instances(new),
+                size=attrgetter("work_bytes", "weight_bytes"),
+                place=attrgetter("work_offset", "weight_offset"),
+            )
+        ),
+        buffers=tuple(
+            BufferChange(*change)
+            for change in _changes(
+                _buffers(old),
+                _buffers(new),
+                size=attrgetter("size_bytes"),
+                place=attrgetter("offset"),
+            )
+        ),
         models=_models(old, new),
         kinds=tuple((kind, new_kinds[kind] - old_kinds[kind]) for kind in Kind),
         old_channels=channels_fit(old, growth),
@@ -126,20 +165,31 @@ def diff_plans(old: Plan, new: Plan, growth: GrowthOptions = _GROWTH) -> Differe
     )
 
 
-def _rows(plan: Plan) -> dict[InstanceId, Instance]:
+def _instances(plan: Plan) -> dict[InstanceId, Instance]:
     return {row.id: row for row in plan.instances}
 
 
-def _change(name: InstanceId, old: Instance | None, new: Instance | None) -> InstanceChange | None:
-    if old is None:
-        return InstanceChange(name, Change.ADDED, old, new)
-    if new is None:
-        return InstanceChange(name, Change.GONE, old, new)
-    if (old.work_bytes, old.weight_bytes) != (new.work_bytes, new.weight_bytes):
-        return InstanceChange(name, Change.RESIZED, old, new)
-    if (old.work_offset, old.weight_offset) != (new.work_offset, new.weight_offset):
-        return InstanceChange(name, Change.MOVED, old, new)
-    return None
+def _buffers(plan: Plan) -> dict[str, ChannelBuffer]:
+    return {row.name: row for row in plan.buffers}
+
+
+def _changes(
+    old: Mapping[Key, Row],
+    new: Mapping[Key, Row],
+    size: Callable[[Row], object],
+    place: Callable[[Row], object],
+) -> Iterator[tuple[Key, Change, Row | None, Row | None]]:
+    """Yield the rows that are not as they were, each with its name and what happened to it."""
+    for name in dict.fromkeys((*new, *old)):
+        before, after = old.get(name), new.get(name)
+        if before is None:
+            yield name, Change.ADDED, before, after
+        elif after is None:
+            yield name, Change.GONE, before, after
+        elif size(before) != size(after):
+            yield name, Change.RESIZED, before, after
+        elif place(before) != place(after):
+            yield name, Change.MOVED, before, after
 
 
 def _models(old: Plan, new: Plan) -> tuple[ModelChange, ...]:

@@ -1,12 +1,13 @@
 """The difference of two plans as JSON, text and Markdown."""
 
 import textwrap
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 from planner.capacity import ChannelsFit
 from planner.columns import cut, padded
-from planner.difference import Change, Difference
+from planner.difference import BufferChange, Change, Difference, InstanceChange
 from planner.report.advice import channels_words
 from planner.report.capacity_text import KIND_WORDS
 from planner.report.tables import markdown_table, markdown_text
@@ -66,6 +67,17 @@ def difference_figures(difference: Difference) -> dict[str, Any]:
             }
             for change in difference.instances
         ],
+        "buffers": [
+            {
+                "buffer": change.buffer,
+                "change": change.change.value,
+                "old_offset": None if change.old is None else change.old.offset,
+                "old_bytes": None if change.old is None else change.old.size_bytes,
+                "new_offset": None if change.new is None else change.new.offset,
+                "new_bytes": None if change.new is None else change.new.size_bytes,
+            }
+            for change in difference.buffers
+        ],
         "channels_fit": {
             name: {"old": _largest(old), "new": _largest(new)}
             for name, old, new in _paired(difference)
@@ -91,15 +103,19 @@ def _headline(difference: Difference) -> str:
         old, new = difference.old, difference.new
         before, after = ((p.fleet.pipelines, p.fleet.device, p.added) for p in (old, new))
         return "nothing changed" if before == after else "no byte changed; steps or limits did"
-    counts = [
-        f"{sum(1 for item in difference.instances if item.change is change)} {change.value}"
-        for change in Change
-    ]
+    counts = f"instances: {_counts(difference.instances)}"
+    if difference.buffers:
+        counts += f"; tensors: {_counts(difference.buffers)}"
     return (
         f"{signed(difference.total_bytes_delta)} in the arena (work "
         f"{signed(difference.height_bytes_delta)}, weights "
-        f"{signed(difference.weight_bytes_delta)}); instances: {', '.join(counts)}"
+        f"{signed(difference.weight_bytes_delta)}); {counts}"
     )
+
+
+def _counts(changes: Sequence[InstanceChange | BufferChange]) -> str:
+    found = Counter(item.change for item in changes)
+    return ", ".join(f"{found[change]} {change.value}" for change in Change)
 
 
 def _fit_words(difference: Difference) -> str:
@@ -153,12 +169,25 @@ def difference_text(difference: Difference, allowed_bytes: int | None = None) ->
             for change in difference.instances[:ROWS_MAX]
         ]
         lines += _rest(difference.instances)
+    if difference.buffers:
+        lines += ["", f"{'tensor in the arena':<54}{'size':>26}"]
+        lines += [
+            f"  {change.change.value:<8} {padded(cut(change.buffer, 42), 42)} {_sizes(change):>26}"
+            for change in difference.buffers[:ROWS_MAX]
+        ]
+        lines += _rest(difference.buffers)
     lines += ["", "channels that fit"]
     for name, old, new in _paired(difference)[:ROWS_MAX]:
         lines.append(f"  {padded(cut(name, 18), 18)} {_words(old):>26} -> {_words(new)}")
     above = budget_words(difference, allowed_bytes)
     lines += ["", above] if above else []
     return "\n".join(lines) + "\n"
+
+
+def _sizes(change: BufferChange) -> str:
+    """Return the size of a tensor, or both where it changed."""
+    sizes = [row.size_bytes for row in (change.old, change.new) if row is not None]
+    return " -> ".join(map(format_bytes, dict.fromkeys(sizes)))
 
 
 def _rest(rows: Sequence[object]) -> list[str]:
@@ -197,6 +226,13 @@ def difference_markdown(difference: Difference, allowed_bytes: int | None = None
         ]
         lines += ["", *markdown_table(("instance", "change"), changed)]
         lines += _rest(difference.instances)
+    if difference.buffers:
+        tensors = [
+            (markdown_text(change.buffer), change.change.value, _sizes(change))
+            for change in difference.buffers[:ROWS_MAX]
+        ]
+        lines += ["", *markdown_table(("tensor in the arena", "change", "size"), tensors)]
+        lines += _rest(difference.buffers)
     channels = [
         (markdown_text(name), _words(old), _words(new)) for name, old, new in _paired(difference)
     ][:ROWS_MAX]

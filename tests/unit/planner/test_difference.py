@@ -6,6 +6,7 @@ from hypothesis import given, settings
 
 from planner.capacity import ChannelsFit, GrowthOptions
 from planner.difference import Change, diff_plans
+from planner.fleet import IoPlace
 from planner.model import InstanceId
 from planner.plan import Plan
 from planner.report.difference import (
@@ -17,6 +18,7 @@ from planner.report.difference import (
 from planner.units import MiB
 from tests.hostile import hostile_plan
 from tests.plans import plans, street_corner
+from tests.plans_io import handing_plan
 
 FEW = GrowthOptions(channels_max=6)
 """What the laws need not ask: how thousands of channels fit."""
@@ -111,6 +113,48 @@ def test_every_change_is_named() -> None:
     markdown = difference_markdown(diff_plans(old, new))
     assert "| model | kind | old | new | change |" in markdown
     assert max(map(len, text.splitlines()[1:])) <= 80
+
+
+def test_tensors_in_the_arena_are_listed_too() -> None:
+    old = handing_plan(IoPlace.ARENA)
+    first, second, third, *rest = old.buffers
+    moved = replace(first, offset=first.offset + 512)
+    resized = replace(second, size_bytes=second.size_bytes + 1)
+    other = replace(third, channel="elsewhere[0]")
+    new = replace(old, buffers=(moved, resized, other, *rest))
+    difference = diff_plans(old, new, FEW)
+    assert not difference.is_empty
+    assert [(change.buffer, change.change) for change in difference.buffers] == [
+        (first.name, Change.MOVED),
+        (second.name, Change.RESIZED),
+        (other.name, Change.ADDED),
+        (third.name, Change.GONE),
+    ]
+    figures = difference_figures(difference)["buffers"]
+    assert figures[1] == {
+        "buffer": second.name,
+        "change": "resized",
+        "old_offset": second.offset,
+        "old_bytes": second.size_bytes,
+        "new_offset": second.offset,
+        "new_bytes": second.size_bytes + 1,
+    }
+    assert (figures[2]["old_bytes"], figures[3]["new_offset"]) == (None, None)
+    text, markdown = difference_text(difference), difference_markdown(difference)
+    assert "tensors: 1 added, 1 moved, 1 resized, 1 gone" in text.splitlines()[0]
+    assert f"  gone     {third.name} " in text
+    assert "| tensor in the arena | change | size |" in markdown
+    assert max(map(len, text.splitlines()[1:])) <= 80
+    assert "tensors:" not in difference_text(diff_plans(old, old, FEW))
+    many = replace(difference, buffers=difference.buffers * ROWS_MAX)
+    for shown in (difference_text(many), difference_markdown(many)):
+        assert f"and {3 * ROWS_MAX} more" in shown
+
+
+def test_inputs_that_came_into_the_arena_are_added_tensors() -> None:
+    difference = diff_plans(handing_plan(IoPlace.OUTSIDE), handing_plan(IoPlace.ARENA), FEW)
+    added = {change.buffer for change in difference.buffers if change.change is Change.ADDED}
+    assert "detector@vision io" in added
 
 
 def test_hostile_names_stay_text() -> None:
