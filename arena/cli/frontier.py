@@ -35,7 +35,6 @@ def frontier(
     """
     from arena.files import write_atomically
     from arena.planning import plan_frontier
-    from arena.session import write_plan
     from planner.report.frontier import frontier_figures, frontier_text
     from planner.report.frontier_svg import frontier_svg
 
@@ -48,6 +47,8 @@ def frontier(
     found = planned.frontier
     files: list[str] = []
     if save is not None:
+        from arena.session import write_plan
+
         save.mkdir(parents=True, exist_ok=True)
         for index, point in enumerate(found.points, start=1):
             path = save / f"plan-{index:02}.json"

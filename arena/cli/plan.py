@@ -38,7 +38,6 @@ def plan(
     costs.
     """
     from arena.planning import plan_file
-    from arena.session import write_plan
     from planner.report.explanation import explanation_figures
     from planner.report.figures import plan_figures
     from planner.report.text import plan_text
@@ -51,6 +50,8 @@ def plan(
             fleet, memory_bytes=limit, fit_bytes=budget, times=times, progress=advance
         )
     if output is not None:
+        from arena.session import write_plan  # without -o, nothing that runs plans is loaded
+
         write_plan(planned.plan, output, base=planned.base)
     warn((*planned.warnings, *counted_twice(planned.plan.fleet, device_model)))
     why = misfit_of(planned.plan)
