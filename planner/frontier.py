@@ -149,7 +149,7 @@ def frontier(
     known = slowdowns or {}
     fast = point_of(concurrent, known)
     handed_on = sum(concurrent.rule.reserved_bytes(b.size_bytes) for b in concurrent.buffers)
-    serial_bytes = concurrent.weight_bytes + _largest_region(concurrent) + handed_on
+    serial_bytes = concurrent.weight_bytes + max(concurrent.work_reserved) + handed_on
     points = [fast]
     if serial_bytes < concurrent.total_bytes:
         slow = point_of(within(serial_bytes), known)
@@ -209,17 +209,6 @@ class _Gap:
         if width <= self.fast.plan.rule.align_bytes:
             return 0
         return width * (self.slow.makespan - self.fast.makespan)
-
-
-def _largest_region(plan: Plan) -> int:
-    return max(
-        (
-            plan.rule.reserved_bytes(row.work_bytes)
-            for row in plan.instances
-            if row.work_offset is not None
-        ),
-        default=0,
-    )
 
 
 def _serial_length(fleet: FleetSpec, times: StepTimes) -> int:

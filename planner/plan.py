@@ -155,6 +155,14 @@ class Plan:
     witness_buffers: tuple[str, ...] = ()
 
     @property
+    def work_reserved(self) -> tuple[int, ...]:
+        """Bytes of the work region of each instance, after the region rule; 0 where it has none."""
+        return tuple(
+            0 if row.work_offset is None else self.rule.reserved_bytes(row.work_bytes)
+            for row in self.instances
+        )
+
+    @property
     def total_bytes(self) -> int:
         """Work and weight reservation, bytes, not page-rounded."""
         return self.height_bytes + self.weight_bytes

@@ -93,9 +93,8 @@ def _lane_maxima(plan: Plan, rule: RegionRule) -> dict[str, int]:
         for buffer in plan.buffers
         if buffer.use is BufferUse.INSTANCE
     }
-    for row in plan.instances:
-        own = 0 if row.work_offset is None else rule.reserved_bytes(row.work_bytes)
-        own += blocks.get(row.id, 0)
+    for row, reserved in zip(plan.instances, plan.work_reserved, strict=True):
+        own = reserved + blocks.get(row.id, 0)
         maxima[row.lane] = max(maxima.get(row.lane, 0), own)
     return maxima
 

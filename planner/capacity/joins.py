@@ -17,9 +17,8 @@ from planner.conflict import ConflictRelation
 from planner.fleet import CHANNEL_PLACEHOLDER, FleetSpec, PipelineSpec, instance_id
 from planner.lanes import LanePool
 from planner.model import ModelId
-from planner.pipeline import PlanOptions, plan_work
+from planner.pipeline import PlanOptions, plan_work, work_problem
 from planner.plan import Plan
-from planner.problem import Problem
 from planner.schedule import Schedule
 
 __all__ = ["Heights", "JoinedHeights"]
@@ -112,18 +111,14 @@ class JoinedHeights:
         kept = {instance_id(model, lane) for model, lane in rows}
         channels = tuple(_alone(member, str(number)) for number, member in enumerate(group))
         alone = replace(fleet, pipelines=channels)
-        reserved = tuple(
+        reserved = [
             plan.rule.reserved_bytes(sizes[model].work_bytes)
             if name in kept and not sizes[model].system_managed
             else 0
             for name, (model, _) in alone.instances().items()
-        )
+        ]
         relation = ConflictRelation.of_schedule(Schedule.of_fleet(alone))
-        problem = Problem(
-            reserved,
-            conflict_masks=relation.masks,
-            alignments=(plan.rule.align_bytes,) * len(reserved),
-        )
+        problem = work_problem(relation, reserved, (), plan.rule)
         lanes = [lane for _, lane in alone.instances().values()]
         solution = plan_work(problem, relation, lanes, PlanOptions().solve)
         assert solution.assignment is not None

@@ -119,14 +119,10 @@ def levers(plan: Plan, options: LeverOptions = LeverOptions()) -> tuple[Lever, .
 def _witness_bytes(plan: Plan) -> int:
     """Return what the witness reserves, bytes."""
     instances, buffers = set(plan.witness), set(plan.witness_buffers)
-    sizes = [_reserved(plan, row) for row in plan.instances if row.id in instances]
+    rows = zip(plan.instances, plan.work_reserved, strict=True)
+    sizes = [reserved for row, reserved in rows if row.id in instances]
     sizes += [plan.rule.reserved_bytes(b.size_bytes) for b in plan.buffers if b.name in buffers]
     return sum(sizes)
-
-
-def _reserved(plan: Plan, row: Instance) -> int:
-    """Return the size of the work region of an instance, bytes; 0 where it has none."""
-    return 0 if row.work_offset is None else plan.rule.reserved_bytes(row.work_bytes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,8 +145,7 @@ class _Asking:
         self._left = options.planned_max
         self._positions = {row.id: position for position, row in enumerate(plan.instances)}
         self._relation = ConflictRelation.of_schedule(schedule_of(plan.fleet, plan.added))
-        reserved = [_reserved(plan, row) for row in plan.instances]
-        self._problem = work_problem(self._relation, reserved, plan.buffers, plan.rule)
+        self._problem = work_problem(self._relation, plan.work_reserved, plan.buffers, plan.rule)
         self._parts = self._take_apart()
         self._heights: dict[tuple[tuple[int, ...], tuple[int, ...]], int] = {}
         self._moves: dict[tuple[str, _Lanes], _Move] = {}

@@ -13,15 +13,14 @@ such set.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from planner.conflict import ConflictRelation
-from planner.io_buffers import buffer_ends, masks_with_buffers
+from planner.io_buffers import buffer_ends
 from planner.masks import mask_indices, mask_of
 from planner.model import InstanceId
-from planner.pipeline import PlanOptions, plan_outside, plan_work, schedule_of
+from planner.pipeline import PlanOptions, plan_outside, plan_work, schedule_of, work_problem
 from planner.plan import Plan
-from planner.problem import Problem
 from planner.units import align_up
 
 __all__ = ["Culprits", "find_culprits"]
@@ -113,25 +112,19 @@ class _Question:
     def __init__(self, plan: Plan, may_plan: Callable[[int], bool]) -> None:
         self._plan, self._may_plan = plan, may_plan
         self._relation = ConflictRelation.of_schedule(schedule_of(plan.fleet, plan.added))
-        self._sizes = [
-            0 if row.work_offset is None else plan.rule.reserved_bytes(row.work_bytes)
-            for row in plan.instances
-        ]
+        self._problem = work_problem(self._relation, plan.work_reserved, plan.buffers, plan.rule)
+        self._sizes = self._problem.sizes
+        self._masks = self._problem.conflict_masks or ()
         self._models = dict(plan.sizes)
         self._n = len(plan.instances)
-        self._masks = self._relation.masks
-        if plan.buffers:
-            self._masks = masks_with_buffers(self._relation, plan.buffers)
         self._ends = buffer_ends(self._relation, plan.buffers)
         witness = {*plan.witness, *plan.witness_buffers}
         names = [*(row.id for row in plan.instances), *(row.name for row in plan.buffers)]
         self._witness = {k for k, name in enumerate(names) if name in witness}
-        self._sizes += [plan.rule.reserved_bytes(row.size_bytes) for row in plan.buffers]
         offsets = [row.work_offset or 0 for row in plan.instances]
         offsets += [row.offset for row in plan.buffers]
-        self._placed = [
-            ((1 << len(offsets)) - 1, offsets)
-        ]  # of which instances, and where they lie
+        # Of which instances and buffers offsets are known, and these.
+        self._placed = [((1 << len(offsets)) - 1, offsets)]
         self.solved = 0
 
     def ranked(self) -> list[int]:
@@ -230,9 +223,8 @@ class _Question:
     def _clique_weight(self, members: Sequence[int]) -> int:
         """Return the weight of a clique of members: those of the witness first, then the heaviest.
 
-        Members are instances and buffers.
-
-        Members of the witness pairwise conflict, so all of them are in it.
+        Members are instances and buffers; those of the witness pairwise conflict, so all of these
+        are in it.
         """
         candidates = mask_of(i for i in members if self._sizes[i])
         weight = 0
@@ -247,17 +239,12 @@ class _Question:
 
     def _solved(self, members: Sequence[int]) -> _Needs | None:
         """Return the needs of the members by planning their work; None: not asked."""
-        n = len(self._sizes)
-        if not self._may_plan(n):
+        if not self._may_plan(self._problem.n):
             return None
         self.solved += 1
         chosen = set(self._with_buffers(members))
         sizes = tuple(size if i in chosen else 0 for i, size in enumerate(self._sizes))
-        problem = Problem(
-            sizes,
-            conflict_masks=self._masks,
-            alignments=(self._plan.rule.align_bytes,) * n,
-        )
+        problem = replace(self._problem, sizes=sizes)
         lanes = [row.lane for row in self._plan.instances]
         solution = plan_work(problem, self._relation, lanes, PlanOptions().solve)
         assert solution.assignment is not None

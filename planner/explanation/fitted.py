@@ -5,6 +5,7 @@ from typing import Final
 from planner.fit import FitOptions, fit_fleet
 from planner.pipeline import PlanOptions
 from planner.plan import Plan
+from planner.units import align_up
 
 __all__ = ["EFFORT", "budget_within", "fitted"]
 
@@ -24,18 +25,10 @@ def budget_within(plan: Plan) -> int | None:
     if not plan.short_bytes:
         return None
     page = plan.page_bytes
-    beside = plan.needed_bytes - -(-plan.height_bytes // page) * page
+    beside = plan.needed_bytes - align_up(plan.height_bytes, page)
     room = (plan.fleet.device.memory_bytes or 0) - beside
     height = room // page * page
-    largest = max(
-        (
-            plan.rule.reserved_bytes(row.work_bytes)
-            for row in plan.instances
-            if row.work_offset is not None
-        ),
-        default=0,
-    )
-    return None if height < largest else height + plan.weight_bytes
+    return None if height < max(plan.work_reserved) else height + plan.weight_bytes
 
 
 def fitted(plan: Plan, budget_bytes: int) -> Plan:

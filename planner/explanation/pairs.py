@@ -24,10 +24,7 @@ class Pairs:
         self._pairs_max = min(pairs_max, 1_000 * pairs_max // len(plan.instances))
         self._plan, self._culprits = plan, {*culprits}
         self._witness = {*plan.witness}
-        self._sizes = [
-            0 if row.work_offset is None else plan.rule.reserved_bytes(row.work_bytes)
-            for row in plan.instances
-        ]
+        self._sizes = plan.work_reserved
         self._heaviest = sorted(range(len(self._sizes)), key=lambda i: -self._sizes[i])
 
     def of_instances(self) -> list[Change]:

@@ -96,13 +96,6 @@ class WaysOut:
     left_out: int
 
 
-_ADDS_CONSTRAINTS = {
-    ChangeKind.EXCLUSIVE_INSTANCES,
-    ChangeKind.EXCLUSIVE_LANES,
-    ChangeKind.SERIAL,
-}
-
-
 def find_ways_out(
     plan: Plan,
     culprits: Sequence[InstanceId],
