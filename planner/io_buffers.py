@@ -38,6 +38,7 @@ from planner.fleet import (
     channel_name,
 )
 from planner.handover import BufferUse, ChannelBuffer, Feed
+from planner.mask_graph import grown_clique, nonempty_mask
 from planner.masks import mask_indices, mask_of
 from planner.model import InstanceId, ModelId, ModelSize, TensorSpec
 from planner.problem import Bound
@@ -340,15 +341,9 @@ def bound_with_buffers(
         Of a candidate without a witness nothing but its number counts.
     """
     best = Bound(0)
+    alive = nonempty_mask(sizes)
     for bound in candidates:
-        clique = set(bound.witness)
-        common = (1 << len(sizes)) - 1
-        for i in clique:
-            common &= masks[i]
-        while rest := [i for i in mask_indices(common) if sizes[i]]:
-            chosen = max(rest, key=lambda i: (sizes[i], -i))
-            clique.add(chosen)
-            common &= masks[chosen]
-        grown = Bound(sum(sizes[i] for i in clique), tuple(sorted(clique)))
+        clique = tuple(mask_indices(grown_clique(masks, sizes, alive, bound.witness)))
+        grown = Bound(sum(sizes[i] for i in clique), clique)
         best = max(best, bound, grown, key=lambda found: found.lower_bound_bytes)
     return best

@@ -22,6 +22,7 @@ __all__ = [
     "components",
     "conflict_masks",
     "dominators",
+    "grown_clique",
     "nonempty_mask",
     "renumber",
     "take_apart",
@@ -106,6 +107,30 @@ def nonempty_mask(sizes: Sequence[int]) -> int:
     '0b101'
     """
     return sum(1 << i for i, size in enumerate(sizes) if size)
+
+
+def grown_clique(
+    masks: Sequence[int], sizes: Sequence[int], alive: int, members: Sequence[int]
+) -> int:
+    """Return a clique of a part: the members that pairwise conflict, then others, heaviest first.
+
+    Notes
+    -----
+    Members that all conflict are all in it. Ties by index.
+
+    Examples
+    --------
+    >>> bin(grown_clique([0b110, 0b101, 0b011, 0], [1, 2, 3, 9], 0b1111, [0]))
+    '0b111'
+    """
+    clique, candidates = 0, alive
+    first = mask_of(members)
+    for pool in (first, ~first):
+        for i in sorted(mask_indices(candidates & pool), key=lambda i: (-sizes[i], i)):
+            if candidates >> i & 1:
+                clique |= 1 << i
+                candidates &= masks[i]
+    return clique
 
 
 def bit_planes(sizes: Sequence[int]) -> list[int]:

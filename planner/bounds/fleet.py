@@ -26,8 +26,8 @@ from planner.bounds.antichain import heaviest_antichain
 from planner.bounds.clique import clique_weight
 from planner.conflict import ConflictRelation
 from planner.errors import SpecError
-from planner.mask_graph import Shape, nonempty_mask, take_apart
-from planner.masks import mask_indices, mask_of
+from planner.mask_graph import Shape, grown_clique, nonempty_mask, take_apart
+from planner.masks import mask_indices
 from planner.orientation import orient_transitively
 from planner.problem import Bound
 
@@ -91,28 +91,16 @@ def fleet_bound(
         raise SpecError(f"sizes: found {len(sizes)}, expected {relation.n}, one for each instance")
     masks = relation.masks
     alive = nonempty_mask(sizes)
-    best = _grown(masks, sizes, alive, known.witness if known else ())
+    best = grown_clique(masks, sizes, alive, known.witness if known else ())
     if clique_weight(sizes, best) < _lanes_weight(relation, sizes, alive):
         line = [i for i in _line_of_steps(relation) if alive >> i & 1]
         antichain, is_exact = _antichain_along(masks, sizes, line)
-        candidates = [best, _grown(masks, sizes, alive, antichain)]
+        candidates = [best, grown_clique(masks, sizes, alive, antichain)]
         if not is_exact:
             candidates.append(_by_parts(relation, sizes, alive, candidates))
         best = max(candidates, key=lambda clique: clique_weight(sizes, clique))
     assert all(best & ~masks[i] == 1 << i for i in mask_indices(best)), "the witness is no clique"
     return Bound(clique_weight(sizes, best), tuple(mask_indices(best)))
-
-
-def _grown(masks: Sequence[int], sizes: Sequence[int], alive: int, members: Sequence[int]) -> int:
-    """Return a clique: the members that pairwise conflict, then others, heaviest first."""
-    clique, candidates = 0, alive
-    first = mask_of(members)
-    for pool in (first, ~first):
-        for i in sorted(mask_indices(candidates & pool), key=lambda i: (-sizes[i], i)):
-            if candidates >> i & 1:
-                clique |= 1 << i
-                candidates &= masks[i]
-    return clique
 
 
 def _lanes_weight(relation: ConflictRelation, sizes: Sequence[int], part: int) -> int:
@@ -150,12 +138,12 @@ def _by_parts(
             cliques[k] = sum(inner)  # of a join they are disjoint; of a thinned part there is one
         else:
             members = [mask_indices(clique & part.alive) for clique in known]
-            pieces = [_grown(masks, sizes, part.alive, list(some)) for some in members]
+            pieces = [grown_clique(masks, sizes, part.alive, list(some)) for some in members]
             heaviest = max(clique_weight(sizes, piece) for piece in pieces)
             if heaviest < _lanes_weight(relation, sizes, part.alive):
                 line = _line_of_part(masks, part.alive)
                 antichain, _ = _antichain_along(masks, sizes, line)
-                pieces.append(_grown(masks, sizes, part.alive, antichain))
+                pieces.append(grown_clique(masks, sizes, part.alive, antichain))
             cliques[k] = max(pieces, key=lambda clique: clique_weight(sizes, clique))
     return cliques[0]
 

@@ -15,9 +15,11 @@ such set.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from planner.bounds.clique import clique_weight
 from planner.conflict import ConflictRelation
 from planner.io_buffers import buffer_ends
-from planner.masks import mask_indices, mask_of
+from planner.mask_graph import grown_clique
+from planner.masks import mask_of
 from planner.model import InstanceId
 from planner.pipeline import PlanOptions, plan_outside, plan_work, schedule_of, work_problem
 from planner.plan import Plan
@@ -120,7 +122,7 @@ class _Question:
         self._ends = buffer_ends(self._relation, plan.buffers)
         witness = {*plan.witness, *plan.witness_buffers}
         names = [*(row.id for row in plan.instances), *(row.name for row in plan.buffers)]
-        self._witness = {k for k, name in enumerate(names) if name in witness}
+        self._witness = [k for k, name in enumerate(names) if name in witness]
         offsets = [row.work_offset or 0 for row in plan.instances]
         offsets += [row.offset for row in plan.buffers]
         # Of which instances and buffers offsets are known, and these.
@@ -218,24 +220,10 @@ class _Question:
         ]
         stacked = sum(lanes.values()) + sum(self._sizes[i] for i in members if i >= self._n)
         rows = [i for i in members if i < self._n]
-        return self._needs(rows, lower=self._clique_weight(members), upper=min(stacked, *heights))
-
-    def _clique_weight(self, members: Sequence[int]) -> int:
-        """Return the weight of a clique of members: those of the witness first, then the heaviest.
-
-        Members are instances and buffers; those of the witness pairwise conflict, so all of these
-        are in it.
-        """
-        candidates = mask_of(i for i in members if self._sizes[i])
-        weight = 0
-        ranked = sorted(
-            mask_indices(candidates), key=lambda i: (i not in self._witness, -self._sizes[i], i)
-        )
-        for i in ranked:
-            if candidates >> i & 1:
-                weight += self._sizes[i]
-                candidates &= self._masks[i]
-        return weight
+        # Those of the witness pairwise conflict: all of them are in the clique.
+        clique = grown_clique(self._masks, self._sizes, wanted, self._witness)
+        lower = clique_weight(self._sizes, clique)
+        return self._needs(rows, lower=lower, upper=min(stacked, *heights))
 
     def _solved(self, members: Sequence[int]) -> _Needs | None:
         """Return the needs of the members by planning their work; None: not asked."""
