@@ -70,6 +70,7 @@ class Meter:
             planned_bytes=self._plan.planned_bytes,
             outside_bytes=max(self._plan.outside_bytes, outside),
             readings=readings,
+            page_bytes=self._plan.page_bytes,
         )
 
     def _read(self, stage: Stage, instance: InstanceId | None = None) -> None:

@@ -9,14 +9,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from planner.columns import cut, padded
-from planner.model import InstanceId
+from planner.columns import cut, padded, wrapped
+from planner.model import PAGE_BYTES, InstanceId
 from planner.units import format_bytes
 
 __all__ = ["FleetReport", "Reading", "Stage"]
 
 ROWS_MAX = 16
 """Readings listed in text; the JSON has all."""
+_BELOW = (
+    "beyond: taken less declared; below 0 where something declared is not taken, such as buffers "
+    "that the application brings, or where others gave memory back"
+)
 
 
 class Stage(StrEnum):
@@ -80,6 +84,8 @@ class FleetReport:
         what the device's descriptions of the loaded models make it.
     readings : tuple of Reading
         In order of time.
+    page_bytes : int
+        What `planned_bytes` and `outside_bytes` are rounded up to.
     """
 
     device: str
@@ -88,6 +94,7 @@ class FleetReport:
     planned_bytes: int
     outside_bytes: int
     readings: tuple[Reading, ...]
+    page_bytes: int = PAGE_BYTES
 
     @property
     def reserved_bytes(self) -> int:
@@ -142,6 +149,15 @@ class FleetReport:
             ("unmodelled remainder: running", self.unmodelled_running_bytes),
         )
 
+    def pages_words(self) -> str:
+        """Return how the first two figures are rounded, which the readings are not."""
+        pages = format_bytes(self.page_bytes)
+        return f"planned and declared: rounded up to the device's pages of {pages}"
+
+    def below_words(self) -> str:
+        """Return what a reading below what is declared means; nothing where there is none."""
+        return _BELOW if any(reading.beyond_bytes < 0 for reading in self.readings) else ""
+
     def summary(self) -> str:
         """Return the figures as text of at most 80 columns."""
         lines = [
@@ -149,6 +165,7 @@ class FleetReport:
             f"{format_bytes(self.before_bytes)} of it used before"
         ]
         lines += [f"  {name:<31}{format_bytes(size):>14}{size:>18}" for name, size in self.rows()]
+        lines.append(f"  {self.pages_words()}")
         return "\n".join(lines) + "\n"
 
     def text(self) -> str:
@@ -157,7 +174,9 @@ class FleetReport:
             self.summary(),
             f"  {'taken, stage by stage':<37}{'taken':>14}{'declared':>14}{'beyond':>13}",
         ]
-        return "\n".join([*lines, *self._stages()]) + "\n"
+        lines += self._stages()
+        lines += [f"  {line}" for line in wrapped(self.below_words(), 78)]
+        return "\n".join(lines) + "\n"
 
     def shown(self, most: int) -> tuple[Reading, ...]:
         """Return at most so many readings, in order of time: where few fit, those that say most.

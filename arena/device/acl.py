@@ -27,6 +27,7 @@ from arena.device.acl_memory import AclMemory
 from arena.device.acl_models import LoadedModel, describe_model, located
 from arena.device.acl_properties import read_properties
 from arena.device.acl_streams import AclLaunch, AclStreams
+from arena.device.acl_types import DEVICE_NAME
 from arena.device.base import (
     Argument,
     DeviceRange,
@@ -63,8 +64,8 @@ class AclDevice:
         Longest wait for a stream; None: for ever.
     acl : module or None
         A module with pyACL's functions, such as a twin's; None: ``acl`` itself.
-    name : str
-        The port's `name`.
+    name : str or None
+        The port's `name`; None: what the module says that it is, ``acl`` where it says nothing.
 
     Raises
     ------
@@ -82,7 +83,7 @@ class AclDevice:
         streams: Sequence[int] = (),
         timeout_s: float | None = None,
         acl: ModuleType | None = None,
-        name: str = "acl",
+        name: str | None = None,
     ) -> None:
         if not 0 <= device_id < 1 << 31:
             raise UsageError(f"device id is {device_id}, expected 0 or more")
@@ -90,8 +91,9 @@ class AclDevice:
             raise UsageError("borrowed streams need the borrowed context that they belong to")
         if timeout_s is not None and not 0.001 <= timeout_s <= 2_147_483:
             raise UsageError(f"timeout is {timeout_s} s, expected 0.001 to 2147483, or None")
-        self._name = name
         module = import_acl() if acl is None else acl
+        # A twin under an application of its own must not pass for hardware.
+        self._name = str(getattr(module, DEVICE_NAME, "acl") if name is None else name)
         self._calls = AclCalls(module)
         self._context = AclContext(module, self._calls, device_id, context)
         self._borrowed_streams = tuple(streams)

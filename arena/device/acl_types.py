@@ -13,6 +13,7 @@ from typing import Final
 __all__ = [
     "AIPP_INPUT",
     "DATA_TYPES",
+    "DEVICE_NAME",
     "GEARS_INPUT",
     "ConfigAttribute",
     "CopyKind",
@@ -23,6 +24,8 @@ __all__ = [
     "TensorFormat",
 ]
 
+DEVICE_NAME: Final = "npu_arena_device"
+"""Attribute by which a module with pyACL's functions says which device it is: a twin's says so."""
 GEARS_INPUT: Final = "ascend_mbatch_shape_data"
 """Input that a choice of batch, image size or dims adds; its buffer is filled by the run time."""
 AIPP_INPUT: Final = "ascend_dynamic_aipp_data"

@@ -88,6 +88,7 @@ def capacity_markdown(
         rows = [(name, format_bytes(size), str(size)) for name, size in report.rows()]
         title = f"measured beside planned, on {markdown_text(report.device)}"
         lines += ["", *markdown_table((title, "size", "bytes"), rows)]
+        lines += ["", report.pages_words()]
     return "\n".join(lines) + "\n"
 
 

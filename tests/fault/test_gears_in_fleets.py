@@ -235,7 +235,7 @@ def test_the_twin_rehearses_networks_of_cpu_beside_all_others(tmp_path: Path) ->
     with pytest.raises(UsageError, match=r"'made' is an .om file, .* use twin or acl"):
         plan_and_load(path, device="cpu")
     with pytest.raises(UsageError, match=r"'find' is ONNX, .* use cpu, or rehearse on twin"):
-        plan_and_load(path, device=AclDevice(acl=Twin().acl))
+        plan_and_load(path, device=AclDevice(acl=Twin().acl, name="acl"))
     with plan_and_load(path, device="twin") as fleet:
         planned = dict(fleet.plan.sizes)
         for item in fleet.runner.loaded.instances.values():

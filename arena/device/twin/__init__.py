@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from types import ModuleType
 from typing import Final
 
-from arena.device.acl_types import RunMode
+from arena.device.acl_types import DEVICE_NAME, RunMode
 from arena.device.twin.binding import export_calls
 from arena.device.twin.calls_desc import DescriptionCalls
 from arena.device.twin.calls_mdl import ModelCalls
@@ -48,6 +48,7 @@ class Twin:
         self.config = config
         self.devices: tuple[TwinDevice, ...] = process.devices
         self.acl = ModuleType("acl", "AscendCL, rehearsed on the host.")
+        setattr(self.acl, DEVICE_NAME, "twin")
         self._parts = (self.acl, *(ModuleType(f"acl.{name}") for name in ("rt", "mdl", "util")))
         root, rt, mdl, util = self._parts
         for part, owner in (

@@ -174,6 +174,11 @@ def test_an_application_that_brings_its_buffers_takes_less_than_declared() -> No
         report = fleet.report()
     assert report.readings[-1].beyond_bytes < 0
     assert report.unmodelled_bytes == 0
+    assert report.device == "twin"  # no hardware, though an application brought it
+    text = " ".join(report.text().split())
+    assert "below 0 where something declared is not taken" in text
+    assert "rounded up to the device's pages of 2.00 MiB" in text
+    assert max(map(len, report.text().splitlines())) <= 80
 
 
 def test_the_cpu_device_counts_its_blocks(tmp_path: Path) -> None:
@@ -228,3 +233,5 @@ def test_memory_that_others_give_back_is_no_remainder() -> None:
     assert report.unmodelled_bytes == 0
     assert report.reserved_bytes == -MiB
     assert replace(report, readings=()).unmodelled_bytes == 0
+    assert report.below_words() in " ".join(report.text().split())
+    assert replace(report, readings=()).below_words() == ""

@@ -119,7 +119,7 @@ def test_it_finds_acl_by_import() -> None:
     with twin.installed():
         device = AclDevice()
         device.open()
-        assert device.name == "acl"
+        assert device.name == "twin"  # what was found says that it is no hardware
         assert device.memory_info().total_bytes == 64 * MiB
         device.close()
 

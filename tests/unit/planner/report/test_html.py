@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from html import unescape
 from html.parser import HTMLParser
 
 import pytest
@@ -15,6 +16,7 @@ from planner.pipeline import plan_fleet
 from planner.plan import Plan
 from planner.report.figures import capacity_figures, what_if_figures
 from planner.report.html import capacity_html
+from planner.report.tables import capacity_markdown
 from planner.units import MiB, format_bytes
 from tests.hostile import HOSTILE, hostile_plan
 from tests.plans import street_corner
@@ -171,6 +173,9 @@ def test_measured_stands_beside_planned() -> None:
         ):
             assert found[key] == size
             assert {format_bytes(size), str(size)} <= set(page.cells)
+        assert report.pages_words() in unescape(text)
+        assert report.below_words() in text
+        assert report.pages_words() in capacity_markdown(capacity, [report])
     assert "<script>" not in text.replace('<script>\n"use strict"', "", 1)
     many = replace(reports[0], readings=rows * 50)
     assert "100 of 150 readings" in capacity_html(capacity, what_if(capacity.plan), [many])
