@@ -8,7 +8,15 @@ says what was found, where, what was expected and the way out. A broken invarian
 from collections.abc import Iterable
 from typing import ClassVar
 
-__all__ = ["ArenaError", "DecodeError", "PlanError", "SpecError", "UsageError", "did_you_mean"]
+__all__ = [
+    "ArenaError",
+    "DecodeError",
+    "PlanError",
+    "SpecError",
+    "UsageError",
+    "did_you_mean",
+    "refuse_duplicates",
+]
 
 _NEAR_NAMES_MAX = 1_000
 _NEAR_LENGTH_MAX = 80
@@ -84,3 +92,17 @@ class UsageError(ArenaError):
     """The caller broke a rule of an interface."""
 
     fault = "the caller"
+
+
+def refuse_duplicates(names: Iterable[str], path: str) -> None:
+    """Raise SpecError at `path` if a name is given twice.
+
+    Examples
+    --------
+    >>> refuse_duplicates(["detect", "read"], "steps")
+    """
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise SpecError(f"{name!r} is given twice", path)
+        seen.add(name)

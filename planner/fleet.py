@@ -11,7 +11,7 @@ from enum import StrEnum
 from graphlib import CycleError, TopologicalSorter
 from typing import Final
 
-from planner.errors import SpecError, UsageError, did_you_mean
+from planner.errors import SpecError, UsageError, did_you_mean, refuse_duplicates
 from planner.handover import Feed, Handovers
 from planner.lanes import Assign, LanePool
 from planner.model import InstanceId, ModelId, ModelSize
@@ -31,6 +31,7 @@ __all__ = [
     "ScheduleSpec",
     "StepSpec",
     "channel_name",
+    "filled",
     "instance_id",
 ]
 
@@ -51,6 +52,17 @@ def channel_name(pipeline: str, channel: int) -> str:
     return f"{pipeline}[{channel}]"
 
 
+def filled(template: str, channel: int) -> str:
+    """Return the lane or lock that a name of the fleet means in a channel (counted from 0).
+
+    Examples
+    --------
+    >>> filled("cam-{channel}", 7)
+    'cam-7'
+    """
+    return template.replace(CHANNEL_PLACEHOLDER, str(channel))
+
+
 def _check_name(name: str, path: str, forbidden: str = "") -> None:
     if not name or not name.isprintable() or name != name.strip():
         raise SpecError(f"name {shown(name)}: expected printable text without blank ends", path)
@@ -59,14 +71,6 @@ def _check_name(name: str, path: str, forbidden: str = "") -> None:
         raise SpecError(
             f"name {shown(name)} has {found[0]!r}, which addresses parts of a fleet", path
         )
-
-
-def _refuse_duplicates(names: Sequence[str], path: str) -> None:
-    seen: set[str] = set()
-    for name in names:
-        if name in seen:
-            raise SpecError(f"{name!r} is given twice", path)
-        seen.add(name)
 
 
 def _check_template(name: str, path: str) -> None:
@@ -183,14 +187,14 @@ class ModelSpec:
         elif self.gears:
             raise SpecError("a declared model has no gears", f"{path}.gears")
         self._check_tensors(path)
-        _refuse_duplicates([name for name, _ in self.inputs], f"{path}.inputs")
+        refuse_duplicates([name for name, _ in self.inputs], f"{path}.inputs")
         for name, shape in self.inputs:
             _check_name(name, f"{path}.inputs")
             _check_shape(shape, f"{path}.inputs.{name}")
         self._check_gears(f"{path}.gears")
 
     def _check_gears(self, path: str) -> None:
-        _refuse_duplicates([name for name, _ in (*self.gears, *self.inputs)], path)
+        refuse_duplicates([name for name, _ in (*self.gears, *self.inputs)], path)
         for name, shapes in self.gears:
             here = f"{path}.{name}"
             _check_name(name, path)
@@ -221,7 +225,7 @@ class ModelSpec:
         for key, tensors in (("inputs", self.input_bytes), ("outputs", self.output_bytes)):
             if tensors and self.file:
                 raise SpecError("a file tells its own sizes", f"{path}.{key}")
-            _refuse_duplicates([name for name, _ in tensors], f"{path}.{key}")
+            refuse_duplicates([name for name, _ in tensors], f"{path}.{key}")
             for name, size in tensors:
                 _check_name(name, f"{path}.{key}")
                 if not 1 <= size <= BYTES_MAX:
@@ -270,8 +274,8 @@ class StepSpec:
             _check_template(self.lane, f"{path}.lane")
         for index, lock in enumerate(self.locks):
             _check_template(lock, f"{path}.locks[{index}]")
-        _refuse_duplicates(self.locks, f"{path}.locks")
-        _refuse_duplicates(self.after, f"{path}.after")
+        refuse_duplicates(self.locks, f"{path}.locks")
+        refuse_duplicates(self.after, f"{path}.after")
         if self.time_ns is not None and not 0 <= self.time_ns <= BYTES_MAX:
             raise SpecError(f"found {shown(self.time_ns)}, expected 0 to 2^62 ns", f"{path}.time")
 
@@ -284,12 +288,11 @@ class StepSpec:
         """Return the lanes that the step may take in `channel` (counted from 0): one or a pool."""
         if isinstance(self.lane, LanePool):
             return self.lane.lanes_of(channel)
-        return (self.lane.replace(CHANNEL_PLACEHOLDER, str(channel)),)
+        return (filled(self.lane, channel),)
 
     def locks_on(self, lane: str, channel: int) -> frozenset[str]:
         """Return all locks that the step holds in `channel` while it runs on `lane`."""
-        others = (name.replace(CHANNEL_PLACEHOLDER, str(channel)) for name in self.locks)
-        return frozenset((lane, *others))
+        return frozenset((lane, *(filled(name, channel) for name in self.locks)))
 
     def lane_of(self, channel: int) -> str:
         """Return the lane's name in `channel` (counted from 0), of a step that takes one lane.
@@ -303,10 +306,6 @@ class StepSpec:
         if len(lanes) > 1:
             raise UsageError(f"step {self.id!r} has no one lane: it takes one of {_listing(lanes)}")
         return lanes[0]
-
-    def locks_of(self, channel: int) -> frozenset[str]:
-        """Return all locks that a step of one lane holds in `channel`, its lane among them."""
-        return self.locks_on(self.lane_of(channel), channel)
 
     @property
     def varies(self) -> bool:
@@ -360,7 +359,7 @@ class PipelineSpec:
         if not self.steps:
             raise SpecError("found no steps, expected at least one", f"{path}.steps")
         ids = [step.id for step in self.steps]
-        _refuse_duplicates(ids, f"{path}.steps")
+        refuse_duplicates(ids, f"{path}.steps")
         known = set(ids)
         for step in self.steps:
             for index, name in enumerate(step.after):
@@ -445,7 +444,7 @@ class DeviceSpec:
                 "run; expected outside, or cross_stream: host",
                 "device.io",
             )
-        _refuse_duplicates([name for name, _ in self.reserve], "device.reserve")
+        refuse_duplicates([name for name, _ in self.reserve], "device.reserve")
         for name, size in self.reserve:
             _check_name(name, f"device.reserve.{name}")
             if not 0 <= size <= BYTES_MAX:
@@ -511,8 +510,8 @@ class FleetSpec:
 
     def __post_init__(self) -> None:
         _check_name(self.name, "name")
-        _refuse_duplicates([model.id for model in self.models], "models")
-        _refuse_duplicates([pipeline.id for pipeline in self.pipelines], "pipelines")
+        refuse_duplicates([model.id for model in self.models], "models")
+        refuse_duplicates([pipeline.id for pipeline in self.pipelines], "pipelines")
         if not self.pipelines:
             raise SpecError("found no pipelines, expected at least one", "pipelines")
         known = {model.id for model in self.models}
@@ -621,7 +620,7 @@ def _check_beside_pools(pipeline: PipelineSpec, step: StepSpec, owners: Mapping[
     for key, template in names:
         channels = range(pipeline.channels if CHANNEL_PLACEHOLDER in template else 1)
         for channel in channels:
-            name = template.replace(CHANNEL_PLACEHOLDER, str(channel))
+            name = filled(template, channel)
             if name in owners:
                 raise SpecError(
                     f"{name!r} belongs to pool {owners[name]!r}: give the {key[:4]} another name",

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
-from planner.errors import SpecError, did_you_mean
+from planner.errors import SpecError, did_you_mean, refuse_duplicates
 
 __all__ = ["BufferUse", "ChannelBuffer", "Feed", "Handovers", "bytes_of_buffers_alone"]
 
@@ -106,15 +106,15 @@ class Handovers:
         """Raise SpecError unless all of it has a meaning; `path` is the place of the steps."""
         for step, feeds in self.feeds.items():
             place = f"{path}.{step}.feeds"
-            _refuse_twice([feed.input for feed in feeds], place)
+            _check_tensors([feed.input for feed in feeds], place)
             before = self._before(step)
             for feed in feeds:
                 self._check_feed(feed, f"{place}.{feed.input}", before, step)
         for step, pairs in self.states.items():
             place = f"{path}.{step}.state"
             fed = [feed.input for feed in self.feeds.get(step, ())]
-            _refuse_twice([*fed, *(name for name, _ in pairs)], place)
-            _refuse_twice([output for _, output in pairs], place)
+            _check_tensors([*fed, *(name for name, _ in pairs)], place)
+            _check_tensors([output for _, output in pairs], place)
             if pairs and frames_in_flight > 1:
                 raise SpecError(
                     f"a state goes from frame to frame, and nothing orders this step between the "
@@ -153,14 +153,10 @@ class Handovers:
             )
 
 
-def _refuse_twice(names: Iterable[str], path: str) -> None:
-    seen: set[str] = set()
-    for name in names:
-        if not name:
-            raise SpecError("found an empty name of a tensor", path)
-        if name in seen:
-            raise SpecError(f"{name!r} is given twice", path)
-        seen.add(name)
+def _check_tensors(names: Sequence[str], path: str) -> None:
+    if "" in names:
+        raise SpecError("found an empty name of a tensor", path)
+    refuse_duplicates(names, path)
 
 
 def bytes_of_buffers_alone(

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from planner.conflict import ConflictRelation
-from planner.fleet import CHANNEL_PLACEHOLDER, FleetSpec, PipelineSpec, instance_id
+from planner.fleet import FleetSpec, PipelineSpec, filled, instance_id
 from planner.lanes import LanePool
 from planner.model import ModelId
 from planner.pipeline import PlanOptions, plan_work, work_problem
@@ -126,10 +126,6 @@ class JoinedHeights:
         return Heights(solution.bound.lower_bound_bytes, height)
 
 
-def _filled(name: str, channel: int) -> str:
-    return name.replace(CHANNEL_PLACEHOLDER, str(channel))
-
-
 def _groups(fleet: FleetSpec) -> list[list[_Member]]:
     """Return what is tied: by a lane or lock, or by a channel that alone uses both."""
     ties = _Ties()
@@ -139,7 +135,7 @@ def _groups(fleet: FleetSpec) -> list[list[_Member]]:
         for channel in range(pipeline.channels):
             here = []
             for step in pipeline.steps:
-                others = (_filled(lock, channel) for lock in step.locks)
+                others = (filled(lock, channel) for lock in step.locks)
                 own = (step.lane_of(channel), *others)
                 here.append(own)
                 for lock in own[1:]:
@@ -209,7 +205,7 @@ def _alone(member: _Member, name: str) -> PipelineSpec:
             step,
             lane=step.lane_of(member.channel),
             # Two templates may come to mean one lock in this channel.
-            locks=tuple(dict.fromkeys(_filled(lock, member.channel) for lock in step.locks)),
+            locks=tuple(dict.fromkeys(filled(lock, member.channel) for lock in step.locks)),
         )
         for step in member.pipeline.steps
     )

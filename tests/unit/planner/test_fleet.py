@@ -248,7 +248,7 @@ def test_names_of_channels_and_instances() -> None:
 def test_templates_stand_for_the_channel_in_lanes_and_locks() -> None:
     step = StepSpec("a", DET, "cam-{channel}", locks=("npu", "{channel}-{channel}"))
     assert step.lane_of(7) == "cam-7"
-    assert step.locks_of(7) == {"cam-7", "npu", "7-7"}
+    assert step.locks_on("cam-7", 7) == {"cam-7", "npu", "7-7"}
 
 
 def test_look_ups_find_what_is_there() -> None:

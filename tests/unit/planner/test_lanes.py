@@ -80,9 +80,8 @@ def test_blocks_follow_the_number_of_channels() -> None:
 
 def test_a_step_on_any_lane_has_no_one_lane() -> None:
     assert read(ANY).locks_on("ocr[1]", 0) == {"ocr[1]"}
-    for ask in (read(ANY).lane_of, read(ANY).locks_of):
-        with pytest.raises(UsageError, match=r"'read' has no one lane: it takes one of 'ocr\[0\]'"):
-            ask(0)
+    with pytest.raises(UsageError, match=r"'read' has no one lane: it takes one of 'ocr\[0\]'"):
+        read(ANY).lane_of(0)
 
 
 def other(lane: str | LanePool, *locks: str) -> StepSpec:
