@@ -31,7 +31,7 @@ def frontier(
 ) -> int:
     """Show what memory buys: plans of which none takes more memory and more time than another.
 
-    Exits 0 when the smallest plan fits the device's memory, 1 when it does not.
+    Exits 0 when the smallest plan fits the device, its memory and its streams, 1 when it does not.
     """
     from arena.files import write_atomically
     from arena.planning import plan_frontier
@@ -65,4 +65,4 @@ def frontier(
         sys.stdout.write(frontier_text(found))
         if files:
             sys.stdout.write(f"plans: {files[0]} to {files[-1]}\n")
-    return 0 if found.points[-1].plan.short_bytes == 0 else 1
+    return 0 if found.points[-1].plan.fits_device else 1

@@ -13,7 +13,6 @@ from rich.table import Table
 from planner.columns import cut
 from planner.frontier import Frontier, FrontierPoint
 from planner.makespan import MakespanUnit
-from planner.plan import Plan
 from planner.rate import PipelineRate
 from planner.units import format_bytes, format_duration, format_rate
 
@@ -55,7 +54,7 @@ def _point(point: FrontierPoint) -> dict[str, Any]:
         "weight_bytes": plan.weight_bytes,
         "total_bytes": plan.total_bytes,
         "needed_bytes": plan.needed_bytes,
-        "fits": _fits_device(plan),
+        "fits": plan.fits_device,  # the budget that it was made for is not asked
         "makespan": point.makespan,
         "added": len(plan.added),
         "rates": [
@@ -72,11 +71,6 @@ def _point(point: FrontierPoint) -> dict[str, Any]:
         ],
         "lanes": [{"lane": use.lane, "share": round(float(use.share), 4)} for use in point.lanes],
     }
-
-
-def _fits_device(plan: Plan) -> bool:
-    """Return whether a plan fits the device; the budget that it was made for is not asked."""
-    return plan.short_bytes == 0
 
 
 def _millihertz(rate: Fraction | None) -> int | None:
@@ -116,7 +110,7 @@ def _points(found: Frontier) -> Table:
     serial = shown_time(found.serial_makespan, found.unit)
     for index, point in enumerate(found.points):
         notes = ["knee"] if index == found.knee else []
-        notes += [] if _fits_device(point.plan) else ["does not fit"]
+        notes += [] if point.plan.fits_device else ["does not fit"]
         table.add_row(
             str(index + 1),
             format_bytes(point.plan.total_bytes),

@@ -92,6 +92,13 @@ def test_a_plan_that_does_not_fit_the_device_is_marked() -> None:
     assert not any(point["fits"] for point in frontier_figures(found)["points"])
 
 
+def test_order_spares_no_stream_so_no_plan_fits_where_lanes_are_too_many() -> None:
+    few = replace(four_lanes(), device=DeviceSpec(streams_max=3))
+    found = frontier_of(few)
+    assert frontier_text(found).count("does not fit") == len(found.points)
+    assert not any(point["fits"] for point in frontier_figures(found)["points"])
+
+
 def test_the_room_on_the_device_is_drawn_where_it_lies_in_the_picture() -> None:
     spec = replace(four_lanes(), device=DeviceSpec(memory_bytes=100 * KiB))
     assert "room on the device: 100.00 KiB" in frontier_svg(frontier_of(spec))
