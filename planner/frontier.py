@@ -19,11 +19,19 @@ from typing import Final
 from planner.fleet import FleetSpec
 from planner.interference import slowed_length
 from planner.lanes import LanePool
-from planner.makespan import Jobs, MakespanUnit, StepTimes, makespan_of, times_of_steps
+from planner.makespan import (
+    Jobs,
+    MakespanUnit,
+    StepTimes,
+    makespan_of,
+    shortest,
+    times_of_steps,
+)
 from planner.pipeline import schedule_of
 from planner.plan import Plan
 from planner.rate import PipelineRate, lock_loads, pipeline_rates
 from planner.schedule import Schedule
+from planner.units import NS_IN_1000_S
 
 __all__ = [
     "Frontier",
@@ -35,7 +43,6 @@ __all__ = [
     "point_of",
 ]
 
-_NS_IN_1000_S: Final = 10**12
 _EXACT_LIMIT: Final = 0.1
 """What constraint programming may do for one schedule of a point, in its own count."""
 
@@ -267,8 +274,8 @@ def point_of(plan: Plan, slowdowns: Mapping[tuple[str, str], int]) -> FrontierPo
     schedule = schedule_of(plan.fleet, plan.added)
     times, unit = times_of_steps(plan.fleet)
     if slowdowns:
-        found = makespan_of(schedule, exact_limit=_EXACT_LIMIT)
         jobs = Jobs.of_schedule(schedule)
+        found = shortest(jobs, exact_limit=_EXACT_LIMIT)
         lanes = [schedule.instances[index].rpartition("@")[2] for index in jobs.instances]
         makespan = slowed_length(jobs, found.starts, lanes, slowdowns)
     elif plan.price is not None:
@@ -278,7 +285,7 @@ def point_of(plan: Plan, slowdowns: Mapping[tuple[str, str], int]) -> FrontierPo
     if unit is MakespanUnit.STEPS:
         return FrontierPoint(plan, makespan)
     wanted = {
-        p.id: Fraction(p.rate_millihertz, _NS_IN_1000_S)
+        p.id: Fraction(p.rate_millihertz, NS_IN_1000_S)
         for p in plan.fleet.pipelines
         if p.rate_millihertz is not None
     }

@@ -13,6 +13,7 @@ from planner.errors import SpecError
 
 __all__ = [
     "BYTES_MAX",
+    "NS_IN_1000_S",
     "RATE_MAX",
     "GiB",
     "KiB",
@@ -21,6 +22,7 @@ __all__ = [
     "align_up",
     "format_bytes",
     "format_duration",
+    "format_makespan",
     "format_rate",
     "parse_bytes",
     "parse_duration",
@@ -45,6 +47,8 @@ BYTES_MAX: Final = 1 << 62
 """No size, offset or sum may exceed this: solvers and devices count in signed 64-bit integers."""
 RATE_MAX: Final = 10**12
 """Highest rate, frames in 1,000 seconds: a thousand million frames a second."""
+NS_IN_1000_S: Final = 10**12
+"""Rates in frames a nanosecond times this are millihertz."""
 
 _BYTE_UNITS: Final = {
     "": 1,
@@ -210,6 +214,19 @@ def format_duration(duration_ns: int) -> str:
         if abs(duration_ns) >= factor:
             return f"{duration_ns / factor:.1f} {unit}"
     return f"{duration_ns} ns"
+
+
+def format_makespan(makespan: int, unit: MakespanUnit) -> str:
+    """Return a makespan, >= 0, as people read it.
+
+    Examples
+    --------
+    >>> format_makespan(1_500_000, MakespanUnit.NS), format_makespan(1, MakespanUnit.STEPS)
+    ('1.5 ms', '1 step')
+    """
+    if unit is MakespanUnit.NS:
+        return format_duration(makespan)
+    return f"{makespan} {'step' if makespan == 1 else 'steps'}"
 
 
 def format_rate(rate_millihertz: int) -> str:

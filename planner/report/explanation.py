@@ -7,9 +7,8 @@ from typing import Any
 from planner.columns import cut, padded, wrapped
 from planner.explanation import Change, ChangeKind, Culprits, Explanation, WayOut
 from planner.fleet import FleetSpec
-from planner.makespan import MakespanUnit
 from planner.plan import Plan
-from planner.units import format_bytes, format_duration
+from planner.units import format_bytes, format_makespan
 
 __all__ = [
     "culprits_words",
@@ -117,10 +116,8 @@ def time_words(way: WayOut) -> str:
     >>> time_words(way)
     '-3 steps'
     """
-    if way.time_unit is MakespanUnit.STEPS:
-        return f"{way.time_added:+d} {'step' if abs(way.time_added) == 1 else 'steps'}"
     sign = "-" if way.time_added < 0 else "+"
-    return f"{sign}{format_duration(abs(way.time_added))}"
+    return f"{sign}{format_makespan(abs(way.time_added), way.time_unit)}"
 
 
 def culprits_words(culprits: Culprits, plan: Plan) -> str:

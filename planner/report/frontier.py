@@ -1,26 +1,23 @@
 """The frontier of memory and time: JSON figures, and text of at most 80 columns."""
 
-import io
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from textwrap import fill
 from typing import Any, Final
 
-from rich import box
-from rich.console import Console
 from rich.table import Table
 
 from planner.columns import cut
 from planner.frontier import Frontier, FrontierPoint
 from planner.makespan import MakespanUnit
 from planner.rate import PipelineRate
-from planner.units import format_bytes, format_duration, format_rate
+from planner.report.layout import headed_table, laid_out
+from planner.units import NS_IN_1000_S, format_bytes, format_makespan, format_rate
 
-__all__ = ["frontier_advice", "frontier_figures", "frontier_text", "shown_time"]
+__all__ = ["frontier_advice", "frontier_figures", "frontier_text"]
 
 _COLUMNS_MAX: Final = 4
 """Pipelines and lanes that the text has columns for; the JSON has all."""
-_NS_IN_1000_S: Final = 10**12
 
 
 def frontier_figures(found: Frontier, files: Sequence[str] = ()) -> dict[str, Any]:
@@ -74,40 +71,36 @@ def _point(point: FrontierPoint) -> dict[str, Any]:
 
 
 def _millihertz(rate: Fraction | None) -> int | None:
-    return None if rate is None else int(rate * _NS_IN_1000_S)
-
-
-def shown_time(makespan: int, unit: MakespanUnit) -> str:
-    """Return a makespan as people read it."""
-    return format_duration(makespan) if unit is MakespanUnit.NS else f"{makespan} steps"
+    return None if rate is None else int(rate * NS_IN_1000_S)
 
 
 def frontier_text(found: Frontier) -> str:
     """Return what a person wants to know: the points, what they hold, what to make of them."""
-    out = io.StringIO()
-    console = Console(file=out, width=80, highlight=False, markup=False, color_system=None)
+    return laid_out(_parts(found))
+
+
+def _parts(found: Frontier) -> Iterator[str | Table]:
     n = len(found.points)
-    console.print(
+    yield (
         f"{found.concurrent.plan.fleet.name}: {n} {'plan' if n == 1 else 'plans'} between "
         "everything concurrent and everything serial"
     )
-    console.print(_points(found))
+    yield _points(found)
     if found.points[0].rates:
-        console.print("\nrate that each channel can hold at most | if a second lane gained nothing")
-        console.print(_rates(found))
+        yield "\nrate that each channel can hold at most | if a second lane gained nothing"
+        yield _rates(found)
         if any(rate.wanted for rate in found.points[0].rates):
-            console.print("yes: as wanted even then; perhaps: only where lanes gain; no: never")
-        console.print("\nhow busy lanes are at the rates wanted, else at those they can hold")
-        console.print(_lanes(found))
-    console.print()
+            yield "yes: as wanted even then; perhaps: only where lanes gain; no: never"
+        yield "\nhow busy lanes are at the rates wanted, else at those they can hold"
+        yield _lanes(found)
+    yield ""
     for line in frontier_advice(found):
-        console.print(fill(line, 80, initial_indent="- ", subsequent_indent="  "))
-    return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
+        yield fill(line, 80, initial_indent="- ", subsequent_indent="  ")
 
 
 def _points(found: Frontier) -> Table:
     table = _table("", "total", "work", "makespan", "if serial", "added", "")
-    serial = shown_time(found.serial_makespan, found.unit)
+    serial = format_makespan(found.serial_makespan, found.unit)
     for index, point in enumerate(found.points):
         notes = ["knee"] if index == found.knee else []
         notes += [] if point.plan.fits_device else ["does not fit"]
@@ -115,7 +108,7 @@ def _points(found: Frontier) -> Table:
             str(index + 1),
             format_bytes(point.plan.total_bytes),
             format_bytes(point.plan.height_bytes),
-            shown_time(point.makespan, found.unit),
+            format_makespan(point.makespan, found.unit),
             serial,
             str(len(point.plan.added)),
             ", ".join(notes),
@@ -150,7 +143,7 @@ def _shown_rate(rate: Fraction | None) -> str:
     """Return a rate in frames a nanosecond as people read it, never above what it is."""
     if rate is None:
         return "any"
-    millihertz = int(rate * _NS_IN_1000_S)
+    millihertz = int(rate * NS_IN_1000_S)
     digits = 10 if millihertz < 100_000 else 1000
     return format_rate(millihertz // digits * digits)
 
@@ -226,7 +219,7 @@ def _longer(first: FrontierPoint, second: FrontierPoint) -> str:
 
 
 def _table(*columns: str) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    table = headed_table()
     for index, column in enumerate(columns):
         last = index == len(columns) - 1
         table.add_column(column, justify="left" if last and not column else "right")

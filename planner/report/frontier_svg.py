@@ -6,8 +6,7 @@ from typing import Final
 
 from planner.columns import cut
 from planner.frontier import Frontier
-from planner.report.frontier import shown_time
-from planner.units import format_bytes
+from planner.units import format_bytes, format_makespan
 
 __all__ = ["frontier_svg"]
 
@@ -87,7 +86,7 @@ def _axes(scale: _Scale, found: Frontier) -> Iterator[str]:
         yield (
             f'<line x1="{_LEFT - 4}" x2="{_LEFT}" y1="{y:.1f}" y2="{y:.1f}" stroke="currentColor"/>'
             f'<text x="{_LEFT - 8}" y="{y + 4:.1f}" text-anchor="end" font-size="10">'
-            f"{shown_time(time, found.unit)}</text>"
+            f"{format_makespan(time, found.unit)}</text>"
         )
 
 
@@ -97,7 +96,7 @@ def _limits(scale: _Scale, found: Frontier) -> Iterator[str]:
         f'<line x1="{_LEFT}" x2="{_LEFT + _WIDTH}" y1="{y:.1f}" y2="{y:.1f}" stroke="{_QUIET}" '
         f'stroke-dasharray="5 4"/><text x="{_LEFT + _WIDTH}" y="{y - 5:.1f}" text-anchor="end" '
         f'font-size="10" fill="{_QUIET}">if a second lane gained nothing: '
-        f"{shown_time(found.serial_makespan, found.unit)}</text>"
+        f"{format_makespan(found.serial_makespan, found.unit)}</text>"
     )
     plan = found.concurrent.plan
     limit = plan.fleet.device.memory_bytes
@@ -129,7 +128,8 @@ def _marks(scale: _Scale, found: Frontier) -> Iterator[str]:
         is_knee = index == found.knee
         title = (
             f"plan {index + 1}: {format_bytes(point.plan.total_bytes)}, "
-            f"{shown_time(point.makespan, found.unit)}, {len(point.plan.added)} constraints added"
+            f"{format_makespan(point.makespan, found.unit)}, "
+            f"{len(point.plan.added)} constraints added"
         )
         yield (
             f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{6 if is_knee else 4}" tabindex="0" '

@@ -1,9 +1,7 @@
 """The report of a plan as text of at most 80 columns."""
 
-import io
+from collections.abc import Iterator
 
-from rich import box
-from rich.console import Console
 from rich.table import Table
 
 from planner.explanation import Explanation
@@ -13,7 +11,8 @@ from planner.report.advice import gear_lines
 from planner.report.buffers import buffer_lines, buffers_row
 from planner.report.explanation import explanation_text
 from planner.report.figures import NOT_COUNTED
-from planner.units import MakespanUnit, format_bytes, format_duration
+from planner.report.layout import headed_table, laid_out
+from planner.units import format_bytes, format_makespan
 
 __all__ = ["plan_text"]
 
@@ -28,26 +27,26 @@ def plan_text(plan: Plan, explanation: Explanation | None = None) -> str:
 
     Where it does not, `explanation` says why and what each way out costs.
     """
-    out = io.StringIO()
-    console = Console(file=out, width=80, highlight=False, markup=False, color_system=None)
-    console.print(_heading(plan))
-    console.print(_figures(plan))
-    for line in gear_lines(plan):
-        console.print(line)
-    console.print(_instances(plan))
-    if len(plan.instances) > ROWS_MAX:
-        console.print(f"... and {len(plan.instances) - ROWS_MAX} more instances (--json has all)")
-    for line in buffer_lines(plan):
-        console.print(f"  {line}")
-    if plan.price is not None:
-        console.print(_added(plan))
-        console.print(_price(plan.price))
-    console.print(_verdict(plan))
-    console.print(f"not counted: {'; '.join(NOT_COUNTED)}")
-    lines = out.getvalue().splitlines()
+    text = laid_out(_parts(plan))
     if explanation is not None:
-        lines += ["", *explanation_text(explanation, plan)]
-    return "\n".join(line.rstrip() for line in lines) + "\n"
+        text += "".join(f"{line.rstrip()}\n" for line in ("", *explanation_text(explanation, plan)))
+    return text
+
+
+def _parts(plan: Plan) -> Iterator[str | Table]:
+    yield _heading(plan)
+    yield _figures(plan)
+    yield from gear_lines(plan)
+    yield _instances(plan)
+    if len(plan.instances) > ROWS_MAX:
+        yield f"... and {len(plan.instances) - ROWS_MAX} more instances (--json has all)"
+    for line in buffer_lines(plan):
+        yield f"  {line}"
+    if plan.price is not None:
+        yield _added(plan)
+        yield _price(plan.price)
+    yield _verdict(plan)
+    yield f"not counted: {'; '.join(NOT_COUNTED)}"
 
 
 def _heading(plan: Plan) -> str:
@@ -98,7 +97,7 @@ def _outside(plan: Plan) -> str:
 
 
 def _instances(plan: Plan) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    table = headed_table()
     table.add_column("instance", overflow="fold", ratio=1)
     for name in ("work at", "work", "weights at", "weights"):
         table.add_column(name, justify="right", no_wrap=True)
@@ -133,14 +132,10 @@ def _price(price: SchedulePrice) -> str:
         slack = price.makespan / price.lower_bound - 1 if price.lower_bound else 0
         proof = f"at most {slack:.1%} above what any plan of this size takes"
     return (
-        f"one frame of every channel: {_time(price, price.makespan)}{share}, "
-        f"{_time(price, price.before)} with nothing added; {proof}; "
-        f"{_time(price, price.serial)} if a second lane gained nothing"
+        f"one frame of every channel: {format_makespan(price.makespan, price.unit)}{share}, "
+        f"{format_makespan(price.before, price.unit)} with nothing added; {proof}; "
+        f"{format_makespan(price.serial, price.unit)} if a second lane gained nothing"
     )
-
-
-def _time(price: SchedulePrice, length: int) -> str:
-    return format_duration(length) if price.unit is MakespanUnit.NS else f"{length} steps"
 
 
 def _verdict(plan: Plan) -> str:

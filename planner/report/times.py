@@ -1,15 +1,13 @@
 """Measured times as text of at most 80 columns, and as JSON figures."""
 
-import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
-from rich import box
-from rich.console import Console
 from rich.table import Table
 
 from planner.columns import cut
+from planner.report.layout import headed_table, laid_out
 from planner.times import ALONE_PERMILLE, Beside, Times
 from planner.units import format_duration
 
@@ -49,19 +47,19 @@ def times_figures(times: Times, notes: Sequence[str] = ()) -> dict[str, Any]:
 
 def times_text(times: Times) -> str:
     """Return what a person wants to know: how long each model takes, what a second lane gains."""
-    out = io.StringIO()
-    console = Console(file=out, width=80, highlight=False, markup=False, color_system=None)
-    console.print(
-        f"{times.fleet} on {times.device}: {times.repeats} executions of each model, alone"
-    )
+    return laid_out(_parts(times))
+
+
+def _parts(times: Times) -> Iterator[str | Table]:
+    yield f"{times.fleet} on {times.device}: {times.repeats} executions of each model, alone"
     models = _table("model", "median", "10 %", "90 %")
     for row in times.models:
         shown = (format_duration(t) for t in (row.median_ns, row.low_ns, row.high_ns))
         models.add_row(cut(row.model, 40), *shown)
-    console.print(models)
+    yield models
     pairs = together(times)
     if pairs:
-        console.print("two lanes at once: times longer than alone, and the work of how many lanes")
+        yield "two lanes at once: times longer than alone, and the work of how many lanes"
         table = _table("lane", "takes", "beside", "takes", "lanes' work")
         for first, second, ratio in pairs:
             table.add_row(
@@ -71,24 +69,23 @@ def times_text(times: Times) -> str:
                 f"{second.slowdown_permille / ALONE_PERMILLE:.2f} x",
                 f"{ratio:.2f}",
             )
-        console.print(table)
+        yield table
         for group in times.groups:
             if len(group.lanes) > 1:
-                console.print(
+                yield (
                     f"{cut(group.lanes[0], _NAME_MAX)} stands for {len(group.lanes)} lanes with "
                     "the same models"
                 )
         idle = [(a, b) for a, b, ratio in pairs if ratio < GAIN_LEAST]
         for first, second in idle:
-            console.print(
+            yield (
                 f"{cut(first.lane, _NAME_MAX)} and {cut(second.lane, _NAME_MAX)} gain nothing from "
                 "running at once: one lane for both costs no time"
             )
-    return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
 
 
 def _table(*columns: str) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    table = headed_table()
     for column in columns:
         name = column in {"model", "lane", "beside"}
         table.add_column(
