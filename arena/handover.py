@@ -222,10 +222,8 @@ class FrameTensors:
         """
         tensors = self._channel[step]
         choice = chosen_gear(tensors.description, gear, where)
-        outputs = [spec.name for spec in tensors.description.outputs]
-        for name in wanted or ():
-            if name not in outputs:
-                raise UsageError(f"{where}: unknown output {name!r}, expected {', '.join(outputs)}")
+        if wanted:
+            _require_outputs(tensors.description, wanted, where)
         given = {} if inputs is None else inputs
         handed: dict[str, DeviceRange] = {}
         if tensors.reads or tensors.states:
@@ -348,9 +346,10 @@ class Request:
             Zeros could not be written.
         """
         tensors, frame = self.tensors, self.frame
-        for name in self.handed & tensors.reads.keys():
-            if not frame.is_written(tensors.reads[name][0]):
-                raise UsageError(_unfed(self.where, name, *tensors.reads[name], "left none"))
+        for name in self.handed:
+            source = tensors.reads.get(name)
+            if source is not None and not frame.is_written(source[0]):
+                raise UsageError(_unfed(self.where, name, *source, "left none"))
         inputs = list(self.inputs)
         places = {name: frame.fed(self.step, name) for name in tensors.writes}
         for state in tensors.states:
@@ -386,6 +385,13 @@ class Request:
         return [
             item if self._wants(spec.name) else None for item, spec in zip(data, specs, strict=True)
         ]
+
+
+def _require_outputs(description: ModelDescription, wanted: Sequence[str], where: str) -> None:
+    outputs = [spec.name for spec in description.outputs]
+    for name in wanted:
+        if name not in outputs:
+            raise UsageError(f"{where}: unknown output {name!r}, expected {', '.join(outputs)}")
 
 
 def _unfed(where: str, name: str, step: str, output: str, what: str) -> str:

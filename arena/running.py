@@ -236,10 +236,10 @@ class Runner:
             self.wait_on_host(call)
             item = self.loaded.instances[call.instance]
             inputs, outputs = request.arguments(item)
-            stream = self.streams[call.lane]
+            stream = self.streams[item.instance.lane]
             launch = self.device.launch(item.handle, inputs, outputs, stream, gear=request.gear)
             data = self.device.finish(launch)
-            self.note_run(call.instance)
+            self.note_run(item.instance.id)
             named = name_outputs(request.wanted_of(data), request.description)
             request.launched()
             request.over()

@@ -336,7 +336,7 @@ class Call:
     @property
     def _choice(self) -> Choice:
         record = self._record
-        if record.rule.is_pooled and record.granted < 0:
+        if record.granted < 0 and record.rule.is_pooled:
             lanes = ", ".join(repr(choice.lane) for choice in record.rule.choices)
             raise GuardError(
                 f"{self} has no lane yet, it will take one of {lanes}: ask once it is granted"

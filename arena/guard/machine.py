@@ -29,7 +29,7 @@ execution: so each is blocked by those before it in its frame, and holds back no
 """
 
 from bisect import insort
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from operator import attrgetter
 from typing import Final, TypeAlias
 
@@ -73,12 +73,12 @@ class Machine:
     """
 
     def __init__(self, rules: Mapping[str, ChannelRules]) -> None:
-        self._channels = {name: ChannelRecord(channel) for name, channel in rules.items()}
         choices = [way for c in rules.values() for step in c.steps for way in step.choices]
         names = {lock for way in choices for lock in way.locks}
         self.lanes = frozenset(way.lane for way in choices)
         """Names of all lanes."""
         self._locks = {name: LockRecord(name) for name in sorted(names)}
+        self._channels = {name: ChannelRecord(c, self._locks) for name, c in rules.items()}
         self._made = 0
         self.closed = ""
         """Why nothing new is taken; empty while the machine is open."""
@@ -153,10 +153,7 @@ class Machine:
             frame.closed_mask |= rule.before_mask
             frame.closers.append(index)
         self._made += 1
-        options = tuple(
-            tuple(self._locks[name] for name in choice.locks) for choice in rule.choices
-        )
-        call = CallRecord(frame, index, self._made, owner, options)
+        call = CallRecord(frame, index, self._made, owner)
         frame.calls[call] = None
         frame.live_counts[index] = frame.live_counts.get(index, 0) + 1
         frame.live_mask |= 1 << index
@@ -284,14 +281,10 @@ class Machine:
 
         Wanting is being queued: of a call on a pool, in the queue of each lane that it may take.
         """
-        free = (
-            option
-            for option, locks in enumerate(call.options)
-            if all(lock.holder is None and lock.queue[0] is call for lock in locks)
-        )
-        call.granted = next(free, -1)
-        if call.granted < 0:
+        option = _free_option(call)
+        if option < 0:
             return False
+        call.granted = option
         call.move(CallEvent.GRANT)
         for lock in call.held:
             lock.holder = call
@@ -300,14 +293,14 @@ class Machine:
         call.follows = _tokens_before(call)
         return True
 
-    def _grant_all(self, ready: Iterable[CallRecord]) -> list[CallRecord]:
+    def _grant_all(self, ready: Collection[CallRecord]) -> list[CallRecord]:
         """Grant all of these that may run, the oldest first.
 
         A call on a pool that takes one lane leaves the queues of the others: who is first there
         now may run too.
         """
         granted: list[CallRecord] = []
-        open_ends = sorted(set(ready), key=_BY_AGE)
+        open_ends = sorted(ready, key=_BY_AGE)
         while open_ends:
             call = open_ends.pop(0)
             if call.state is not CallState.QUEUED or not self._grant_if_first(call):
@@ -355,10 +348,21 @@ class Machine:
                         ready[other] = None
         for call in gone:
             ready.update((lock.queue[0], None) for lock in call.locks if lock.queue)
-        moved: Moved = [*self._grant_all(ready)]
+        moved: Moved = [*self._grant_all(ready)] if ready else []
         for frame in frames:
             moved += self._end_if_idle(frame)
         return moved
+
+
+def _free_option(call: CallRecord) -> int:
+    """Return the first option of a queued call whose locks are free and its own to take, or -1."""
+    for option, locks in enumerate(call.options):
+        for lock in locks:
+            if lock.holder is not None or lock.queue[0] is not call:
+                break
+        else:
+            return option
+    return -1
 
 
 def _tokens_before(call: CallRecord) -> tuple[object, ...]:

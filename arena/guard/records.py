@@ -1,5 +1,6 @@
 """What the guard remembers of locks, channels, frames and calls: plain records, no decisions."""
 
+from collections.abc import Mapping
 from itertools import chain
 
 from arena.guard.moves import (
@@ -12,7 +13,7 @@ from arena.guard.moves import (
 )
 from arena.guard.rules import ChannelRules, Choice, StepRule
 
-__all__ = ["CallRecord", "ChannelRecord", "FrameRecord", "LockRecord"]
+__all__ = ["CallRecord", "ChannelRecord", "FrameRecord", "LockRecord", "StepLocks"]
 
 
 class LockRecord:
@@ -27,13 +28,32 @@ class LockRecord:
         self.token: object = None
 
 
+class StepLocks:
+    """The locks of one step of one channel.
+
+    Attributes
+    ----------
+    options : tuple of tuple of LockRecord
+        Those of each way to run it: more than one where it takes any lane of a pool.
+    all : tuple of LockRecord
+        Those of all options: while a call waits it stands in the queue of each.
+    """
+
+    __slots__ = ("all", "options")
+
+    def __init__(self, rule: StepRule, locks: Mapping[str, LockRecord]) -> None:
+        self.options = tuple(tuple(locks[name] for name in way.locks) for way in rule.choices)
+        self.all = tuple(dict.fromkeys(chain(*self.options)))
+
+
 class ChannelRecord:
     """One channel: its frames in progress and those waiting for their turn."""
 
-    __slots__ = ("live", "rules", "started", "tokens", "waiting")
+    __slots__ = ("live", "locks", "rules", "started", "tokens", "waiting")
 
-    def __init__(self, rules: ChannelRules) -> None:
+    def __init__(self, rules: ChannelRules, locks: Mapping[str, LockRecord]) -> None:
         self.rules = rules
+        self.locks = tuple(StepLocks(rule, locks) for rule in rules.steps)
         self.started = 0
         self.live: dict[int, FrameRecord] = {}
         self.waiting: dict[FrameRecord, None] = {}
@@ -109,10 +129,8 @@ class CallRecord:
         Order of being made, over the whole machine.
     owner : str
         Who made it, for messages.
-    options : tuple of tuple of LockRecord
-        The locks of each way to run it: more than one where it takes any lane of a pool.
-    locks : tuple of LockRecord
-        The locks of all options: while it waits it stands in the queue of each.
+    options, locks : tuple
+        Of its step: see `StepLocks`.
     granted : int
         The option that it runs as; -1 before it runs.
     follows : tuple
@@ -133,22 +151,15 @@ class CallRecord:
         "state",
     )
 
-    def __init__(
-        self,
-        frame: FrameRecord,
-        index: int,
-        sequence: int,
-        owner: str,
-        options: tuple[tuple[LockRecord, ...], ...],
-    ) -> None:
+    def __init__(self, frame: FrameRecord, index: int, sequence: int, owner: str) -> None:
+        step = frame.channel.locks[index]
         self.frame = frame
         self.index = index
         self.rule: StepRule = frame.channel.rules.steps[index]
         self.sequence = sequence
         self.owner = owner
-        self.options = options
-        one, *others = options
-        self.locks = one if not others else tuple(dict.fromkeys(chain(*options)))
+        self.options = step.options
+        self.locks = step.all
         self.granted = -1
         self.state = CallState.BLOCKED
         self.follows: tuple[object, ...] = ()
