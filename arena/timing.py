@@ -22,13 +22,14 @@ from arena.device.base import StreamId
 from arena.errors import DeviceError
 from arena.gears import largest_gear
 from arena.loader import LoadedInstance
-from arena.planning import plan_spec
 from arena.references import execute_once, seeded_inputs
 from arena.session import Fleet, OpenedPlan, default_device, load_opened
+from arena.sizes import measure_models
 from arena.sources import Readers
 from planner.errors import PlanError
 from planner.fleet import FleetSpec, PipelineSpec, ScheduleSpec, StepSpec
 from planner.model import ModelId
+from planner.pipeline import plan_fleet
 from planner.times import Beside, ModelTime, Times, lane_groups
 
 __all__ = ["measure_times"]
@@ -79,23 +80,26 @@ def measure_times(
     pairs = [(a.lanes[0], b.lanes[0], a, b) for a, b in combinations(groups, 2)]
     pairs += [(g.lanes[0], g.lanes[1], g, g) for g in groups if len(g.lanes) > 1]
     used = [model.id for model in fleet.models if model.id not in fleet.unused_models()]
-    alone = _laned(fleet, {"alone": used})
-    opened = _opened(alone, base, readers)
-    with load_opened(opened, device=name, readers=readers) as loaded:
+    measured = measure_models(fleet, base, readers=readers)
+    sizes = {model: item.size for model, item in measured.items()}
+
+    def opened(lanes: dict[str, Sequence[ModelId]]) -> OpenedPlan:
+        return OpenedPlan(plan_fleet(_laned(fleet, lanes), sizes), base)
+
+    with load_opened(opened({"alone": used}), device=name, readers=readers) as loaded:
         (lane,) = _lanes_of(loaded)
         durations = _run_rounds(loaded, lane, repeats)
     progress(1, 1 + len(pairs))
-    digests = {model: size.file_digest for model, size in opened.plan.sizes}
     beside: list[Beside] = []
     notes: list[str] = []
     for done, (first, second, a, b) in enumerate(pairs, start=2):
-        two = _laned(fleet, {first: a.models, second: b.models})
         try:
-            beside += _beside(_opened(two, base, readers), name, readers, repeats)
+            two = opened({first: a.models, second: b.models})
+            beside += _beside(two, name, readers, repeats)
         except (PlanError, DeviceError) as error:
             notes.append(f"lanes {first!r} and {second!r} were not measured side by side: {error}")
         progress(done, 1 + len(pairs))
-    models = tuple(_model_time(model, digests[model], durations[model]) for model in used)
+    models = tuple(_model_time(model, sizes[model].file_digest, durations[model]) for model in used)
     return Times(fleet.name, name, repeats, models, groups, tuple(beside)), tuple(notes)
 
 
@@ -106,11 +110,6 @@ def _laned(fleet: FleetSpec, lanes: dict[str, Sequence[ModelId]]) -> FleetSpec:
         for index, (lane, models) in enumerate(lanes.items())
     )
     return replace(fleet, pipelines=pipelines, schedule=ScheduleSpec())
-
-
-def _opened(fleet: FleetSpec, base: Path, readers: Readers | None) -> OpenedPlan:
-    planned = plan_spec(fleet, base, readers=readers)
-    return OpenedPlan(planned.plan, base)
 
 
 _Lane: TypeAlias = tuple[StreamId, list[tuple[LoadedInstance, list[bytes]]]]

@@ -2,21 +2,27 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from arena import timing
+from arena import sizes, timing
 from arena.device import open_device
 from arena.device.base import Device
 from arena.device.twin import TwinConfig
 from arena.errors import DeviceError
-from arena.session import load_opened
+from arena.formats import ModelFacts
+from arena.session import Fleet, OpenedPlan, load_opened
+from arena.sizes import read_facts
+from arena.sources import Readers
 from arena.timing import measure_times
 from planner.errors import PlanError
 from planner.fleet import DeviceSpec, FleetSpec, ModelSpec, PipelineSpec, ScheduleSpec, StepSpec
+from planner.fleet_file import parse_fleet
 from planner.model import ModelId
 from planner.times import LaneGroup
 from planner.units import MiB
+from tests.fleets import write_fleet
 
 STEP_NS = {"slow": 6_000_000, "fast": 2_000_000, "side": 0}
 
@@ -43,9 +49,9 @@ def fleet(*, memory_bytes: int | None = None) -> FleetSpec:
 def simulated(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let every twin that is opened by its name take the times above."""
 
-    def load(opened: object, *, device: str, readers: object) -> object:
+    def load(opened: OpenedPlan, *, device: str, readers: Readers | None) -> Fleet:
         assert device == "twin"
-        return load_opened(opened, device=_twin(), readers=readers)  # type: ignore[arg-type]
+        return load_opened(opened, device=_twin(), readers=readers)
 
     monkeypatch.setattr(timing, "load_opened", load)
 
@@ -76,6 +82,21 @@ def test_every_model_and_every_kind_of_lanes_is_measured() -> None:
     assert seen == [(1, 3), (2, 3), (3, 3)]
 
 
+def test_every_file_is_measured_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_fleet(tmp_path / "street")
+    read: list[str] = []
+
+    def noted(path: Path, **named: Any) -> ModelFacts:
+        read.append(path.stem)
+        return read_facts(path, **named)
+
+    monkeypatch.setattr(sizes, "read_facts", noted)
+    monkeypatch.setattr(timing, "load_opened", load_opened)
+    times, notes = measure_times(parse_fleet(path.read_bytes()), path.parent, repeats=1)
+    assert (len(times.models), len(times.beside), notes) == (3, 2, ())
+    assert read == ["det", "rec", "trk"]
+
+
 def test_what_the_schedule_is_to_fit_keeps_no_two_lanes_apart() -> None:
     spec = replace(fleet(), schedule=ScheduleSpec(3 * MiB))
     times, notes = measure_times(spec, Path(), repeats=1)
@@ -98,10 +119,10 @@ def test_one_lane_that_does_not_fit_is_an_error() -> None:
 def test_a_lane_that_fails_ends_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
     run_round = timing._run_round
 
-    def failing(fleet: object, lane: object, durations: timing._Durations) -> None:
+    def failing(loaded: Fleet, lane: timing._Lane, durations: timing._Durations) -> None:
         if len(durations.get(ModelId("fast"), ())) == 2:
             raise DeviceError("injected")
-        run_round(fleet, lane, durations)  # type: ignore[arg-type]
+        run_round(loaded, lane, durations)
 
     monkeypatch.setattr(timing, "_run_round", failing)
     monkeypatch.setattr(timing, "_run_rounds", _alone)
