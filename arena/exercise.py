@@ -83,22 +83,32 @@ def exercise(
             f"without the guard, memory would be corrupted on device {fleet.device.name!r}; only "
             "the twin may run so"
         )
-    references = References(fleet, frames)
-    stop = threading.Event()
-    work = _feeders if guarded else _unguarded_workers
-    workers = work(fleet, frames, references, threads, stop, on_frame or _nothing)
+    drive = _Drive(fleet, frames, References(fleet, frames), threads, on_frame or _nothing)
+    workers = _feeders(drive) if guarded else _unguarded_workers(drive)
     with ThreadPoolExecutor(len(workers), thread_name_prefix="arena-exercise") as pool:
         try:
             futures = [pool.submit(worker) for worker in workers]
             outcomes = [future.result() for future in as_completed(futures)]
         except BaseException:
-            stop.set()  # Interrupted, or a thread failed: the others open no more frames.
+            drive.stop.set()  # Interrupted, or a thread failed: the others open no more frames.
             raise
     return Outcome(sum(o.executions for o in outcomes), sum(o.mismatches for o in outcomes))
 
 
 def _nothing(_channel: str) -> None:
     """Do what `on_frame` does where nobody wants to know."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Drive:
+    """What all workers of a drive share; once `stop` is set they open no more frames."""
+
+    fleet: Fleet
+    frames: int
+    references: References
+    threads: int
+    on_frame: Callable[[str], None]
+    stop: threading.Event = field(default_factory=threading.Event)
 
 
 @dataclass(slots=True)
@@ -131,21 +141,9 @@ class _Feeder:
     Its thread alone opens frames of these channels: a place is free whenever it opens one.
     """
 
-    def __init__(
-        self,
-        fleet: Fleet,
-        frames: int,
-        references: References,
-        channels: Sequence[_Channel],
-        stop: threading.Event,
-        on_frame: Callable[[str], None],
-    ) -> None:
-        self._fleet = fleet
-        self._n_frames = frames
-        self._references = references
+    def __init__(self, drive: _Drive, channels: Sequence[_Channel]) -> None:
+        self._drive = drive
         self._channels = channels
-        self._stop = stop
-        self._on_frame = on_frame
         self._over: SimpleQueue[tuple[_Channel, _InProgress]] = SimpleQueue()
         self._executions = 0
         self._mismatches = 0
@@ -166,13 +164,13 @@ class _Feeder:
         return Outcome(self._executions, self._mismatches)
 
     def _open_next(self, channel: _Channel) -> None:
-        if channel.number == self._n_frames or self._stop.is_set():
+        if channel.number == self._drive.frames or self._drive.stop.is_set():
             return
         job = FrameCase(channel.pipeline, channel.index, channel.number)
         channel.number += 1
-        opened = _InProgress(self._fleet.frame(channel.name, timeout_s=None))
+        opened = _InProgress(self._drive.fleet.frame(channel.name, timeout_s=None))
         channel.frames.append(opened)
-        for step, cases in self._references.of(job):
+        for step, cases in self._drive.references.of(job):
             # Instances that may serve one step have one model, hence the same inputs.
             case = next(iter(cases.values()))
             submission = opened.frame.submit(step, case.inputs, gear=case.gear or None)
@@ -189,7 +187,7 @@ class _Feeder:
             self._mismatches += not cases[submission.call.instance].is_met_by(outputs)
             self._executions += 1
         channel.frames.popleft().frame.__exit__(None, None, None)
-        self._on_frame(channel.name)
+        self._drive.on_frame(channel.name)
 
     def _leave_all(
         self,
@@ -203,75 +201,62 @@ class _Feeder:
                 channel.frames.pop().frame.__exit__(kind, error, traceback)
 
 
-def _feeders(
-    fleet: Fleet,
-    frames: int,
-    references: References,
-    threads: int,
-    stop: threading.Event,
-    on_frame: Callable[[str], None],
-) -> Sequence[Callable[[], Outcome]]:
+def _feeders(drive: _Drive) -> Sequence[Callable[[], Outcome]]:
     """Return feeders that share the channels of a fleet evenly."""
     channels = [
         _Channel(pipeline, index)
-        for pipeline in fleet.plan.fleet.pipelines
+        for pipeline in drive.fleet.plan.fleet.pipelines
         for index in range(pipeline.channels)
     ]
-    n = min(threads, len(channels))
-    return [_Feeder(fleet, frames, references, channels[i::n], stop, on_frame) for i in range(n)]
+    n = min(drive.threads, len(channels))
+    return [_Feeder(drive, channels[i::n]) for i in range(n)]
 
 
-def _unguarded_workers(
-    fleet: Fleet,
-    frames: int,
-    references: References,
-    threads: int,
-    stop: threading.Event,
-    on_frame: Callable[[str], None],
-) -> Sequence[Callable[[], Outcome]]:
+def _unguarded_workers(drive: _Drive) -> Sequence[Callable[[], Outcome]]:
     """Return workers that take one frame after another and execute its steps at once."""
     lock = threading.Lock()
-    handles = {instance: threading.Lock() for instance in references.cases}
+    handles = {instance: threading.Lock() for instance in drive.references.cases}
+    device = drive.fleet.device
     jobs = (
         FrameCase(pipeline, channel, number)
-        for number in range(frames)
-        for pipeline in fleet.plan.fleet.pipelines
+        for number in range(drive.frames)
+        for pipeline in drive.fleet.plan.fleet.pipelines
         for channel in range(pipeline.channels)
     )
 
     def work() -> Outcome:
         executions = mismatches = 0
-        stream = fleet.device.create_stream()
+        stream = device.create_stream()
         try:
             while True:
                 with lock:
-                    job = None if stop.is_set() else next(jobs, None)
+                    job = None if drive.stop.is_set() else next(jobs, None)
                 if job is None:
                     return Outcome(executions, mismatches)
-                mismatches += _unguarded(fleet, job, references, stream, handles)
+                mismatches += _unguarded(drive, job, stream, handles)
                 executions += len(job.pipeline.steps)
-                on_frame(channel_name(job.pipeline.id, job.channel))
+                drive.on_frame(channel_name(job.pipeline.id, job.channel))
         finally:
-            fleet.device.destroy_stream(stream)
+            device.destroy_stream(stream)
 
-    return [work] * threads
+    return [work] * drive.threads
 
 
 def _unguarded(
-    fleet: Fleet,
+    drive: _Drive,
     job: FrameCase,
-    references: References,
     stream: StreamId,
     handles: Mapping[InstanceId, threading.Lock],
 ) -> int:
     """Execute at once; a lock for each handle alone, since a device takes one call of a model."""
     # The race check would refuse what this is to show.
-    device = fleet.device.inner if isinstance(fleet.device, RaceCheck) else fleet.device
+    device = drive.fleet.device
+    device = device.inner if isinstance(device, RaceCheck) else device
     mismatches = 0
     for _, instances, number in job.steps():
         instance = instances[(job.number + job.channel) % len(instances)]
-        case = references.case(instance, number)
-        item = fleet.runner.loaded.instances[instance]
+        case = drive.references.case(instance, number)
+        item = drive.fleet.runner.loaded.instances[instance]
         try:
             with handles[instance]:
                 outputs = execute_once(device, item, list(case.inputs.values()), stream, case.gear)

@@ -27,10 +27,11 @@ Note = Callable[[bool, str], None]
 def kept_stages(fleet: Fleet) -> Iterator[Callable[[Note], None]]:
     """Yield a stage for each channel that hands something on; nothing else may run meanwhile."""
     handing = [pipeline for pipeline in fleet.plan.fleet.pipelines if pipeline.hands_on]
-    references = References(fleet, FRAMES) if handing else None
+    if not handing:
+        return  # And nothing is executed for its reference.
+    references = References(fleet, FRAMES)
     for pipeline in handing:
         for channel in range(pipeline.channels):
-            assert references is not None
             frames = [FrameCase(pipeline, channel, number) for number in range(FRAMES)]
             yield _stage(fleet, references, frames)
 

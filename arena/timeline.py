@@ -102,11 +102,7 @@ def _note_call(
     runs: dict[CallRecord, RunSpan], event: Watched, record: CallRecord, time_ns: int
 ) -> None:
     if event in (Watched.WAITS, Watched.GRANTED):
-        run = runs.setdefault(record, RunSpan(record))
-        if event is Watched.WAITS:
-            run.waits_ns = time_ns
-        else:
-            run.start_ns = time_ns
+        _begin(runs.setdefault(record, RunSpan(record)), event, time_ns)
         return
     found = runs.get(record)
     if found is None:
@@ -123,14 +119,17 @@ def _note_frame(
     frames: dict[FrameRecord, FrameSpan], event: Watched, record: FrameRecord, time_ns: int
 ) -> None:
     if event in (Watched.WAITS, Watched.STARTED):
-        frame = frames.setdefault(record, FrameSpan(record))
-        if event is Watched.WAITS:
-            frame.waits_ns = time_ns
-        else:
-            frame.start_ns = time_ns
+        _begin(frames.setdefault(record, FrameSpan(record)), event, time_ns)
     elif record in frames:
         frames[record].end_ns = time_ns
         frames[record].is_over = True
+
+
+def _begin(span: RunSpan | FrameSpan, event: Watched, time_ns: int) -> None:
+    if event is Watched.WAITS:
+        span.waits_ns = time_ns
+    else:
+        span.start_ns = time_ns
 
 
 def _settle(runs: Iterable[RunSpan]) -> None:
