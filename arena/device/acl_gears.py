@@ -16,7 +16,6 @@ References
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from itertools import cycle
 from math import prod
 from typing import Final, TypeAlias
 
@@ -96,7 +95,7 @@ def learn_gears(
     device does not tell an output's shape at a gear, it is taken as the largest.
     """
     inputs, outputs = description.visible_inputs, description.outputs
-    shapes_in = [_filled(gears.kind, choice, inputs) for choice in gears.choices]
+    shapes_in = [gears.kind.filled(choice, inputs) for choice in gears.choices]
     shapes_out = []
     desc = calls.create("mdl.create_desc", what=what)
     try:
@@ -132,17 +131,6 @@ def set_gear(
         axes = [axis for shape in shapes for axis in shape]
         dims = {"name": "", "dimCount": len(axes), "dims": axes}
         calls.call("mdl.set_input_dynamic_dims", *target, dims, what=what)
-
-
-def _filled(kind: GearsKind, choice: tuple[int, ...], specs: Iterable[TensorSpec]) -> list[_Shape]:
-    """Return the inputs' shapes with the choice in the place of their open axes."""
-    all_axes = iter(choice)
-    shapes = []
-    for spec in specs:
-        # A batch and an image size hold for every input; dims are given axis by axis.
-        axes = all_axes if kind is GearsKind.DIMS else cycle(choice)
-        shapes.append(tuple(next(axes) if axis == -1 else axis for axis in spec.shape))
-    return shapes
 
 
 def _now(calls: AclCalls, desc: int, index: int, spec: TensorSpec) -> _Shape:

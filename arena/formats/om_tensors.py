@@ -1,8 +1,9 @@
 """Values that several partitions describe: tensors with a bounded shape, and gears."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import cycle
 from typing import Final
 
 from arena.formats.source import ByteSource
@@ -27,6 +28,27 @@ class GearsKind(StrEnum):
     def of_number(cls, number: int) -> "GearsKind":
         """Return the kind behind the compiler's number (1 batch, 2 image size, 3 dims)."""
         return {1: cls.BATCH, 2: cls.HW, 3: cls.DIMS}.get(number, cls.UNKNOWN)
+
+    def filled(
+        self, choice: tuple[int, ...], inputs: Iterable[TensorSpec]
+    ) -> list[tuple[int, ...]]:
+        """Return the shapes of all inputs but the hidden one, a choice in place of open axes.
+
+        Examples
+        --------
+        >>> image = TensorSpec("x", "float32", (1, -1, -1), 512)
+        >>> GearsKind.HW.filled((4, 8), [image, image])
+        [(1, 4, 8), (1, 4, 8)]
+        >>> GearsKind.DIMS.filled((4, 8, 2, 6), [image, image])
+        [(1, 4, 8), (1, 2, 6)]
+        """
+        all_axes = iter(choice)
+        shapes = []
+        for spec in inputs:
+            # A batch and an image size hold for every input; dims are given axis by axis.
+            axes = all_axes if self is GearsKind.DIMS else cycle(choice)
+            shapes.append(tuple(next(axes) if axis == -1 else axis for axis in spec.shape))
+        return shapes
 
 
 @dataclass(frozen=True, slots=True)

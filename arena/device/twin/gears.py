@@ -5,7 +5,6 @@ is not read from them: an output whose first axis is the largest batch has as ma
 batch; all others stay as large as they are.
 """
 
-from collections.abc import Iterable
 from math import prod
 
 from arena.device.acl_types import GEARS_INPUT
@@ -24,22 +23,8 @@ def choices_of(om: OmFile, kind: GearsKind) -> tuple[tuple[int, ...], ...]:
 def input_shapes(om: OmFile, choice: tuple[int, ...]) -> list[tuple[int, ...]]:
     """Return the shapes of the inputs at a gear, the hidden one left out."""
     assert om.gears is not None
-    rest = list(choice)
-    shapes = []
-    for spec in om.inputs:
-        if spec.name == GEARS_INPUT:
-            continue
-        taken = list(choice)
-        shape = []
-        for axis in spec.shape:
-            if axis != -1:
-                shape.append(axis)
-            elif om.gears.kind is GearsKind.BATCH:
-                shape.append(choice[0])
-            else:
-                shape.append((rest if om.gears.kind is GearsKind.DIMS else taken).pop(0))
-        shapes.append(tuple(shape))
-    return shapes
+    visible = (spec for spec in om.inputs if spec.name != GEARS_INPUT)
+    return om.gears.kind.filled(choice, visible)
 
 
 def input_bytes(om: OmFile, choice: tuple[int, ...]) -> list[int]:
@@ -60,7 +45,7 @@ def input_bytes(om: OmFile, choice: tuple[int, ...]) -> list[int]:
 
 def output_shape(om: OmFile, spec: TensorSpec, choice: tuple[int, ...]) -> tuple[int, ...]:
     """Return the shape of an output at a gear."""
-    largest = _first(max(choices_of(om, GearsKind.BATCH), default=()))
+    largest = max((batch for (batch,) in choices_of(om, GearsKind.BATCH)), default=0)
     if choice and largest and spec.shape[:1] == (largest,):
         return (choice[0], *spec.shape[1:])
     return spec.shape
@@ -72,7 +57,3 @@ def output_bytes(om: OmFile, choice: tuple[int, ...]) -> list[int]:
         spec.size_bytes * prod(output_shape(om, spec, choice)) // max(1, prod(spec.shape))
         for spec in om.outputs
     ]
-
-
-def _first(values: Iterable[int]) -> int:
-    return next(iter(values), 0)
