@@ -1,18 +1,28 @@
 """Seeded fleets that need a fit, and plans that fit them."""
 
 import random
+from dataclasses import replace
 
 from planner.fit import fit_fleet
-from planner.fleet import FleetSpec, ModelSpec, PipelineSpec, StepSpec
-from planner.model import ModelId, ModelSize
+from planner.fleet import DeviceSpec, FleetSpec, IoPlace, ModelSpec, PipelineSpec, StepSpec
+from planner.handover import Feed
+from planner.model import ModelId, ModelSize, declared_tensors
 from planner.pipeline import plan_fleet
 from planner.plan import Plan
 
-__all__ = ["declared_sizes", "fitted", "step_times", "timed_fleet", "total_between"]
+__all__ = ["declared_sizes", "fitted", "step_times", "timed_fleet", "total_between", "with_tensors"]
 
 
 def declared_sizes(fleet: FleetSpec) -> dict[ModelId, ModelSize]:
-    return {m.id: ModelSize(m.work_bytes or 0, m.weight_bytes or 0) for m in fleet.models}
+    return {
+        m.id: ModelSize(
+            m.work_bytes or 0,
+            m.weight_bytes or 0,
+            inputs=declared_tensors(m.input_bytes),
+            outputs=declared_tensors(m.output_bytes),
+        )
+        for m in fleet.models
+    }
 
 
 def step_times(fleet: FleetSpec) -> dict[tuple[str, str], int]:
@@ -46,6 +56,33 @@ def timed_fleet(seed: int, executions_max: int = 12, models: int = 5) -> FleetSp
         pipelines.append(PipelineSpec(f"p{len(pipelines)}", steps, channels, rng.choice([1, 1, 2])))
         left -= count * channels
     return FleetSpec(f"timed-{seed}", specs, tuple(pipelines))
+
+
+def with_tensors(fleet: FleetSpec, seed: int, feeds_max: int = 99) -> FleetSpec:
+    """Return the fleet with feeds, states and blocks of inputs and outputs in the arena."""
+    rng = random.Random(seed)
+    large, small = 512 * rng.randrange(1, 9) - 32, 480
+    tensors = (("x", large), ("h", small)), (("y", large), ("k", small))
+    models = tuple(
+        replace(m, input_bytes=tensors[0], output_bytes=tensors[1]) for m in fleet.models
+    )
+    handed = 0
+
+    def handing(step: StepSpec, frames_in_flight: int) -> StepSpec:
+        nonlocal handed
+        feeds: tuple[Feed, ...] = ()
+        if step.after and handed < feeds_max and rng.random() < 0.7:
+            feeds = (Feed("x", rng.choice(step.after), "y"),)
+            handed += 1
+        has_state = frames_in_flight == 1 and rng.random() < 0.1
+        return replace(step, feeds=feeds, state=(("h", "k"),) if has_state else ())
+
+    pipelines = tuple(
+        replace(p, steps=tuple(handing(step, p.frames_in_flight) for step in p.steps))
+        for p in fleet.pipelines
+    )
+    device = DeviceSpec(io=IoPlace.ARENA if rng.random() < 0.3 else IoPlace.OUTSIDE)
+    return replace(fleet, models=models, pipelines=pipelines, device=device)
 
 
 def total_between(plan: Plan, numerator: int, denominator: int) -> int:

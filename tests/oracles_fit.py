@@ -2,18 +2,23 @@
 
 An order between two instances keeps apart what an exclusion of the two keeps apart, and allows
 fewer sequences; what it keeps apart further on, further exclusions do. So exclusions alone reach
-the least makespan.
+the least makespan. Where steps hand tensors on, they do not: an order lets a tensor end before a
+step begins. There every set of exclusions and orders is tried.
 """
 
-from collections.abc import Mapping, Sequence
-from itertools import chain, combinations, permutations
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain, combinations, permutations, product
 
 from planner.conflict import ConflictRelation
+from planner.errors import SpecError
 from planner.fleet import FleetSpec
+from planner.model import InstanceId
+from planner.pipeline import schedule_of, work_problem
+from planner.plan import AddedKind, AddedOrder, Plan
 from planner.schedule import Schedule
 from tests.oracles_makespan import least_makespan
 
-__all__ = ["frontier"]
+__all__ = ["frontier", "frontier_with_tensors"]
 
 
 def _least_height(sizes: Sequence[int], masks: Sequence[int]) -> int:
@@ -52,13 +57,65 @@ def frontier(
         if masks not in found:
             found[masks] = _least_height(sizes, masks)
         points.append((found[masks], schedule))
+    return _undominated(points, times)
+
+
+def frontier_with_tensors(
+    free: Plan, times: Mapping[tuple[str, str], int]
+) -> list[tuple[int, int]]:
+    """Return the same with orders between instances of one channel, and tensors beside the work.
+
+    `free` is the fleet's plan with nothing added; with one frame in flight and no pools.
+    """
+    reserved = free.rule.reserved_bytes
+    work = [0 if row.work_offset is None else reserved(row.work_bytes) for row in free.instances]
+    found: dict[tuple[int, ...], int] = {}
+    points = []
+    for added in _choices(free):
+        try:
+            schedule = schedule_of(free.fleet, added)
+        except SpecError:  # orders in a circle
+            continue
+        relation = ConflictRelation.of_schedule(schedule)
+        problem = work_problem(relation, work, free.buffers, free.rule)
+        masks = problem.conflict_masks
+        assert masks is not None
+        if masks not in found:
+            found[masks] = _least_height(problem.sizes, masks)
+        points.append((found[masks], schedule))
+    return _undominated(points, times)
+
+
+def _choices(free: Plan) -> Iterator[tuple[AddedOrder, ...]]:
+    """Yield every set of exclusions and orders of pairs."""
+    schedule = schedule_of(free.fleet, ())
+    relation = ConflictRelation.of_schedule(schedule)
+    users: dict[InstanceId, set[str]] = {name: set() for name in schedule.instances}
+    for channel in schedule.channels:
+        for (choice,) in channel.choices:
+            users[schedule.instances[choice.instance]].add(channel.name)
+    ways = []
+    for (i, first), (j, second) in combinations(enumerate(schedule.instances), 2):
+        way: list[tuple[AddedOrder, ...]] = [()]
+        if relation.masks[i] >> j & 1:
+            way.append((AddedOrder(first, second, AddedKind.EXCLUSIVE),))
+        if users[first] == users[second] and len(users[first]) == 1:
+            way.append((AddedOrder(first, second, AddedKind.ORDER),))
+            way.append((AddedOrder(second, first, AddedKind.ORDER),))
+        ways.append(way)
+    for chosen in product(*ways):
+        yield tuple(chain.from_iterable(chosen))
+
+
+def _undominated(
+    points: Sequence[tuple[int, Schedule]], times: Mapping[tuple[str, str], int]
+) -> list[tuple[int, int]]:
     best: list[tuple[int, int]] = []
-    lengths: dict[tuple[frozenset[str], ...], int] = {}
+    lengths: dict[object, int] = {}
     for height, schedule in sorted(points, key=lambda point: point[0]):
         key = tuple(
-            choice.locks
+            (channel.order.edges, *(choice.locks for (choice,) in channel.choices))  # no pools here
             for channel in schedule.channels
-            for (choice,) in channel.choices  # no pools here
         )
         if key not in lengths:
             lengths[key] = least_makespan(schedule, times)

@@ -1,31 +1,21 @@
 """From a fleet and a budget to a plan that fits: which order and which locks cost least time."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cache
-from itertools import accumulate
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
 from planner.errors import PlanError, UsageError
-from planner.fit.baselines import as_one_lane, lanes_of_pipelines, merged_lanes
-from planner.fit.heights import (
-    Chosen,
-    Heights,
-    choose,
-    heights_between,
-    heights_of_lanes,
-    heights_of_sums,
-)
+from planner.fit.heights import Chosen
 from planner.fit.needed import drop_unneeded
-from planner.fit.placing import TimedPlan
-from planner.fit.sharing import constraints_of
-from planner.fit.within import Effort, Within, fit_within, memory_bound
+from planner.fit.search import FitOptions, HeightSearch
+from planner.fit.whole import Placed, WholeWork
+from planner.fit.within import memory_bound
 from planner.fit.workload import Workload
 from planner.fleet import FleetSpec, ScheduleSpec
 from planner.handover import BufferUse
 from planner.judge import judge
 from planner.makespan import Makespan, StepTimes, shortest
-from planner.model import InstanceId, ModelId, ModelSize
+from planner.model import ModelId, ModelSize
 from planner.pipeline import PlanOptions, plan_fleet
 from planner.plan import Plan, SchedulePrice
 from planner.times import with_times
@@ -33,33 +23,7 @@ from planner.times import with_times
 __all__ = ["FitOptions", "Fitter", "fit_fleet"]
 
 _PLAN_OPTIONS: Final = PlanOptions()
-
-
-@dataclass(frozen=True, slots=True)
-class FitOptions:
-    """How hard to look for a fit. Everything is counted: the same plan on every machine.
-
-    Attributes
-    ----------
-    heights_max, jobs_max : int
-        Heights that are looked at by list schedules, of each kind; and as many times executions.
-    exact_heights_max, exact_heights_jobs : int
-        The same of heights that constraint programming looks at as well.
-    exact_limit : float
-        What one run of constraint programming may do, in its own count.
-    exact_jobs_max : int
-        More executions are left to list schedules.
-    trials_max : int
-        Searches for offsets while constraints are dropped, for few instances.
-    """
-
-    heights_max: int = 64
-    jobs_max: int = 12_800
-    exact_heights_max: int = 32
-    exact_heights_jobs: int = 2_400
-    exact_limit: float = 0.1
-    exact_jobs_max: int = 400
-    trials_max: int = 400
+_FIT_OPTIONS: Final = FitOptions()
 
 
 def fit_fleet(
@@ -69,7 +33,7 @@ def fit_fleet(
     budget_bytes: int | None = None,
     *,
     times: StepTimes | None = None,
-    fit: FitOptions = FitOptions(),
+    fit: FitOptions = _FIT_OPTIONS,
 ) -> Plan:
     """Plan a fleet within a budget: add the order and the locks that cost the least time.
 
@@ -105,8 +69,8 @@ def fit_fleet(
     Never slower than everything in turns, one lane for each pipeline, or lanes put together, at
     the same memory; and more memory is never slower. Deterministic.
 
-    Tensors that steps hand on are set aside while order is chosen, each with bytes of its own, and
-    placed with the work at the end: then the plan may come out lower than the budget.
+    Tensors that steps hand on are no part of the schedules that are looked at. Each is set aside in
+    bytes of its own, or all are placed with the work once a schedule is known: what is faster.
     """
     budget = fleet.schedule.fit_bytes if budget_bytes is None else budget_bytes
     if budget is None:
@@ -135,7 +99,7 @@ class Fitter:
         options: PlanOptions = _PLAN_OPTIONS,
         *,
         times: StepTimes | None = None,
-        fit: FitOptions = FitOptions(),
+        fit: FitOptions = _FIT_OPTIONS,
     ) -> None:
         self._fleet = with_times(replace(fleet, schedule=ScheduleSpec()), times or {})
         self._sizes, self._options = sizes, options
@@ -143,8 +107,9 @@ class Fitter:
         self._work = work = Workload.of_plan(self.free)
         self._before = shortest(work.jobs)
         self._trials_max = min(fit.trials_max, 10 * fit.trials_max // len(work.work_bytes))
+        self._whole = WholeWork(work, self.free)
         align = options.rule.align_bytes
-        self._choose = _search(work, self.free.height_bytes, self._before, align, fit)
+        self._search = HeightSearch(work, self.free.height_bytes, self._before, align, fit)
 
     def within(self, budget_bytes: int, *, trials_max: int | None = None) -> Plan:
         """Return the plan that `fit_fleet` makes within a budget.
@@ -162,20 +127,13 @@ class Fitter:
             free = replace(self.free, fleet=fleet)
             return _priced(free, before, before.length, before.lower_bound)
         align = options.rule.align_bytes
-        reserved = [
-            options.rule.reserved_bytes(buffer.size_bytes)
-            for buffer in self.free.buffers
-            if buffer.use is not BufferUse.INSTANCE
-        ]
-        room = budget_bytes - self.free.weight_bytes - sum(reserved)
-        height = max(work.least_height, room // align * align)
-        chosen = self._choose(height)
+        room = (budget_bytes - self.free.weight_bytes) // align * align
+        chosen, found = self._best(room)
         kept = drop_unneeded(
-            work,
-            options.added,
-            constraints_of(work, chosen.timed),
-            chosen.timed.offsets,
-            height,
+            self._whole,
+            found.added,
+            found.offsets,
+            max(room, found.height),
             self._trials_max if trials_max is None else trials_max,
         )
         plan = plan_fleet(
@@ -184,17 +142,36 @@ class Fitter:
             replace(
                 options,
                 added=options.added + kept.added,
-                start=kept.offsets
-                + _stacked(work, kept.offsets, reserved)
-                + _beside_work(self.free, kept.offsets),
+                start=kept.offsets,
                 solve=replace(options.solve, rounds_max=0),
             ),
         )
         # A schedule of the freer order, found by other means, may be longer than this one: what is
         # more free is never said to be slower.
-        length = max(chosen.timed.length, before.length)
+        length = max(found.length, before.length)
         bound = max(before.lower_bound, self._bound(plan, budget_bytes, chosen))
         return _priced(plan, before, length, bound)
+
+    def _best(self, room: int) -> tuple[Chosen, Placed]:
+        """Return the best of the work alone, and of all that lies in so much work reservation.
+
+        Tensors set aside leave less to the work than tensors that share; so heights above what they
+        leave are looked at, too, and the shortest plan of which all fits is taken.
+        """
+        whole, search, least = self._whole, self._search, self._work.least_height
+        left = room - whole.handed_bytes
+        chosen = search.best(max(least, left))
+        aside = whole.set_aside(chosen.timed)
+        if not whole.handed_bytes:
+            return chosen, aside
+        fits = aside.height <= room
+        timed = search.shortest_of(
+            lambda plan: whole.shared(plan).height,
+            low=left if fits else least - 1,
+            high=room,
+            length=chosen.timed.length if fits else None,
+        )
+        return chosen, aside if timed is None else whole.shared(timed)
 
     def _bound(self, plan: Plan, budget_bytes: int, chosen: Chosen) -> int:
         """Return a makespan that no plan of the budget is below, wherever its tensors lie.
@@ -206,12 +183,6 @@ class Fitter:
             return chosen.lower_bound
         height = max(budget_bytes, plan.total_bytes) - plan.weight_bytes
         return memory_bound(self._work, height - _never_shared(plan))
-
-
-def _stacked(work: Workload, offsets: Sequence[int], reserved: Sequence[int]) -> tuple[int, ...]:
-    """Return offsets of what steps hand on, one above the other on top of the work."""
-    top = max(map(sum, zip(offsets, work.work_bytes, strict=True)))
-    return tuple(accumulate(reserved, initial=top))[:-1]
 
 
 def _never_shared(plan: Plan) -> int:
@@ -230,64 +201,6 @@ def _never_shared(plan: Plan) -> int:
             slot = (buffer.channel, buffer.slot)
             slots[slot] = max(slots.get(slot, 0), size)
     return total + sum(slots.values())
-
-
-def _beside_work(plan: Plan, offsets: Sequence[int]) -> tuple[int, ...]:
-    """Return offsets of the blocks of instances: each behind the work of its own."""
-    reserved = plan.rule.reserved_bytes
-    ends = {
-        row.id: offset if row.work_offset is None else offset + reserved(row.work_bytes)
-        for row, offset in zip(plan.instances, offsets, strict=True)
-    }
-    blocks = (buffer for buffer in plan.buffers if buffer.use is BufferUse.INSTANCE)
-    return tuple(ends[InstanceId(buffer.step)] for buffer in blocks)
-
-
-def _search(
-    work: Workload, highest: int, before: Makespan, align: int, fit: FitOptions
-) -> Callable[[int], Chosen]:
-    """Return what finds the best plan of a height; what two heights have in common is kept."""
-    n = work.jobs.n
-    lists = Effort(restarts=max(1, min(20, 800 // n)), exact_limit=0)
-    exact = replace(lists, exact_limit=fit.exact_limit if n <= fit.exact_jobs_max else 0)
-    heights, looked_at = _heights(work, highest, align, fit)
-
-    @cache
-    def within(height: int) -> Within:
-        effort = exact if height in looked_at else lists
-        return fit_within(work, height, before.lower_bound, effort)
-
-    @cache
-    def bound_of(height: int) -> int:
-        return max(before.lower_bound, memory_bound(work, height))
-
-    by_hand = cache(lambda: _by_hand(work))
-    return lambda height: choose(heights, within, bound_of, by_hand(), height, before.length)
-
-
-def _heights(
-    work: Workload, highest: int, align: int, fit: FitOptions
-) -> tuple[Heights, frozenset[int]]:
-    """Return the heights to look at, and at which of them constraint programming looks as well."""
-    n = work.jobs.n
-    count = max(4, min(fit.exact_heights_max, fit.exact_heights_jobs // n))
-    sums = heights_of_sums(work.work_bytes, highest, 2 * count)
-    if sums is not None:
-        return sums, frozenset(sums.values)
-    coarse = heights_between(highest, work.least_height, count, align).values
-    count = max(4, min(fit.heights_max, fit.jobs_max // n))
-    fine = heights_between(highest, work.least_height, count, align).values
-    lanes = heights_of_lanes(work.lanes, work.work_bytes, highest, count).values
-    every = {*fine, *lanes, *(coarse if fit.exact_limit > 0 else ())}
-    return Heights(tuple(sorted(every, reverse=True))), frozenset(coarse)
-
-
-def _by_hand(work: Workload) -> list[TimedPlan]:
-    """Return what people do by hand; of many lanes put together, some."""
-    merged = list(merged_lanes(work))
-    some = merged[:: -(-len(merged) // 16) or 1]
-    groupings = [[0] * len(work.work_bytes), lanes_of_pipelines(work), *some]
-    return [as_one_lane(work, groups, exact_limit=0) for groups in groupings]
 
 
 def _priced(plan: Plan, before: Makespan, length: int, lower_bound: int) -> Plan:

@@ -2,21 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
 
-from planner.conflict import ConflictRelation
-from planner.fit.workload import Workload
+from planner.fit.whole import WholeWork, place
 from planner.masks import mask_indices
-from planner.pipeline import schedule_of
 from planner.plan import AddedOrder
-from planner.problem import Problem
-from planner.solvers import SolveOptions, solve
 
 __all__ = ["Kept", "drop_unneeded"]
-
-
-_SEARCHED_MAX: Final = 60
-"""More instances are placed without a search: a trial then takes hundredths of a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,24 +19,21 @@ class Kept:
 
 
 def drop_unneeded(
-    work: Workload,
-    fixed: tuple[AddedOrder, ...],
+    whole: WholeWork,
     added: tuple[AddedOrder, ...],
     offsets: tuple[int, ...],
     height_bytes: int,
     trials_max: int,
 ) -> Kept:
-    """Return fewer constraints under which the work still fits `height_bytes`.
+    """Return fewer constraints under which all work still fits `height_bytes`.
 
     Parameters
     ----------
-    work : Workload
-    fixed : tuple of AddedOrder
-        Constraints that stay whatever happens.
+    whole : WholeWork
     added : tuple of AddedOrder
         Those to try without, the last first: exclusions before orders.
     offsets : tuple of int
-        Valid under all of them, of at most `height_bytes`.
+        Of instances and buffers; valid under all of them, of at most `height_bytes`.
     height_bytes : int
     trials_max : int
         Searches for offsets in all. With at least one for each constraint, none of what is left
@@ -55,7 +43,6 @@ def drop_unneeded(
     -----
     A schedule that kept all constraints keeps fewer: the makespan does not grow.
     """
-    trial = _Trial(work, fixed, height_bytes)
     kept = Kept(added, offsets)
     size = len(added) if len(added) > trials_max else 1
     while size:
@@ -64,7 +51,7 @@ def drop_unneeded(
             start = max(0, position - size)
             rest = kept.added[:start] + kept.added[position:]
             trials_max -= 1
-            found = trial(rest, kept.offsets)
+            found = _trial(whole, rest, kept.offsets, height_bytes)
             if found is not None:
                 kept = Kept(rest, found)
             position = start
@@ -72,31 +59,16 @@ def drop_unneeded(
     return kept
 
 
-class _Trial:
-    """Offsets under fewer constraints, or None where a short search finds none low enough."""
-
-    def __init__(self, work: Workload, fixed: tuple[AddedOrder, ...], height_bytes: int) -> None:
-        self.work, self.fixed, self.height_bytes = work, fixed, height_bytes
-
-    def __call__(
-        self, added: tuple[AddedOrder, ...], offsets: tuple[int, ...]
-    ) -> tuple[int, ...] | None:
-        work = self.work
-        schedule = schedule_of(work.schedule.spec, self.fixed + added)
-        masks = ConflictRelation.of_schedule(schedule).masks
-        if _are_valid(work.work_bytes, masks, offsets):
-            return offsets
-        problem = Problem(work.work_bytes, conflict_masks=masks)
-        options = SolveOptions(
-            target_bytes=self.height_bytes,
-            nodes_max=20_000,
-            clique_nodes_max=5_000,
-            rounds_max=1 if problem.n <= _SEARCHED_MAX else 0,
-        )
-        assignment = solve(problem, options).assignment
-        assert assignment is not None, "without a capacity there is always an assignment"
-        fits = assignment.height_bytes(problem) <= self.height_bytes
-        return assignment.offsets if fits else None
+def _trial(
+    whole: WholeWork, added: tuple[AddedOrder, ...], offsets: tuple[int, ...], height_bytes: int
+) -> tuple[int, ...] | None:
+    """Return offsets under fewer constraints; None: a short search finds none low enough."""
+    problem = whole.problem(added)
+    assert problem.conflict_masks is not None, "a fleet's problem has masks"
+    if _are_valid(problem.sizes, problem.conflict_masks, offsets):
+        return offsets
+    assignment = place(problem, height_bytes)
+    return assignment.offsets if assignment.height_bytes(problem) <= height_bytes else None
 
 
 def _are_valid(sizes: Sequence[int], masks: Sequence[int], offsets: Sequence[int]) -> bool:

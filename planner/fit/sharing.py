@@ -8,7 +8,8 @@ The schedule itself keeps every constraint: what is added never makes a frame lo
 the schedule. Which times are right matters for the makespan alone, no longer for safety.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 from planner.fit.placing import TimedPlan
 from planner.fit.workload import Workload
@@ -43,34 +44,70 @@ def excluded_jobs(work: Workload, offsets: Sequence[int]) -> list[int]:
     return [mask | extra[i] for mask, i in zip(locks, work.jobs.instances, strict=True)]
 
 
-def constraints_of(work: Workload, timed: TimedPlan) -> tuple[AddedOrder, ...]:
+def constraints_of(
+    work: Workload, timed: TimedPlan, also: Iterable[tuple[int, int]] = ()
+) -> tuple[AddedOrder, ...]:
     """Return orders and exclusions that keep apart all who share bytes: orders first.
+
+    Parameters
+    ----------
+    work : Workload
+    timed : TimedPlan
+    also : iterable of (int, int)
+        Pairs of instances of one home: where all runs of one are over before the other's, they are
+        ordered, too.
 
     Notes
     -----
     Orders that follow from the fleet's and from one another are left out. O(pairs + steps x
     orders).
     """
-    jobs, names = work.jobs, work.schedule.instances
-    runs: list[list[int]] = [[] for _ in names]
-    for position, job in enumerate(work.sequence(timed.starts)):
-        runs[jobs.instances[job]].append(position)
-    ordered: list[tuple[int, int, int]] = []
+    names = work.schedule.instances
+    spans = _spans(work, timed)
+    ordered: set[tuple[int, int, int]] = set()
     exclusive: list[tuple[int, int]] = []
     for i, j in sharing_pairs(work, timed.offsets):
-        if work.homes[i] is None or work.homes[i] != work.homes[j]:
-            exclusive.append((i, j))
-        elif runs[i][-1] < runs[j][0]:
-            ordered.append((runs[j][0] - runs[i][-1], i, j))
-        elif runs[j][-1] < runs[i][0]:
-            ordered.append((runs[i][0] - runs[j][-1], j, i))
+        is_home = work.homes[i] is not None and work.homes[i] == work.homes[j]
+        if is_home and (order := _order(spans, i, j)) is not None:
+            ordered.add(order)
         else:
             exclusive.append((i, j))
+    ordered |= {order for i, j in also if (order := _order(spans, i, j)) is not None}
     needed = _irredundant(work, sorted(ordered))
     return (
         *(AddedOrder(names[i], names[j], AddedKind.ORDER) for i, j in needed),
         *(AddedOrder(names[i], names[j], AddedKind.EXCLUSIVE) for i, j in exclusive),
     )
+
+
+class _Span(NamedTuple):
+    """From the first run of an instance to its last one: time, and position among all runs."""
+
+    start: int
+    end: int
+    first: int
+    last: int
+
+
+def _spans(work: Workload, timed: TimedPlan) -> list[_Span]:
+    """Return the span of each instance."""
+    starts, times = timed.starts, work.jobs.times
+    runs: list[list[tuple[int, int]]] = [[] for _ in work.work_bytes]
+    for position, job in enumerate(work.sequence(starts)):
+        runs[work.jobs.instances[job]].append((position, job))
+    return [
+        _Span(starts[own[0][1]], starts[own[-1][1]] + times[own[-1][1]], own[0][0], own[-1][0])
+        for own in runs
+    ]
+
+
+def _order(spans: Sequence[_Span], i: int, j: int) -> tuple[int, int, int] | None:
+    """Return (distance, first, second) of two instances; None: their spans meet."""
+    first, second = (i, j) if spans[i].first < spans[j].first else (j, i)
+    before, after = spans[first], spans[second]
+    if before.last < after.first and before.end <= after.start:
+        return after.first - before.last, first, second
+    return None
 
 
 def _irredundant(work: Workload, ordered: Sequence[tuple[int, int, int]]) -> list[tuple[int, int]]:

@@ -5,6 +5,7 @@ days of the guard's machine, in simulated time.
 """
 
 import heapq
+import itertools
 import random
 from dataclasses import replace
 
@@ -14,13 +15,14 @@ from arena.guard.machine import CallRecord, Machine
 from arena.guard.moves import CallState
 from arena.guard.rules import ChannelRules, channel_rules, mask_bits
 from planner.codec import decode_plan, encode_plan
-from planner.fit import fit_fleet
+from planner.fit import Fitter, fit_fleet
+from planner.io_buffers import count_buffers
 from planner.judge import judge
 from planner.makespan import makespan_of
 from planner.pipeline import PlanOptions, plan_fleet, schedule_of
 from planner.plan import AddedKind, Plan
 from planner.solvers import SolveOptions
-from tests.fitted import declared_sizes, fitted, timed_fleet, total_between
+from tests.fitted import declared_sizes, fitted, timed_fleet, total_between, with_tensors
 
 N_SEEDS = 10_000
 
@@ -43,6 +45,31 @@ def test_more_memory_is_never_slower(seed: int) -> None:
         assert before is None or plan.price.makespan <= before
         before = plan.price.makespan
     assert before == makespan_of(schedule_of(fleet, ())).length  # with all memory, nothing is lost
+
+
+@pytest.mark.parametrize("seed", range(16))
+def test_more_memory_is_never_slower_where_steps_hand_tensors_on(seed: int) -> None:
+    """Nor does it fit less: tensors share bytes with the work, and with one another."""
+    every = (with_tensors(timed_fleet(k, 5 + seed % 8), k) for k in itertools.count(seed, 100))
+    fleet = next(fleet for fleet in every if count_buffers(fleet))
+    fitter = Fitter(fleet, declared_sizes(fleet))
+    free = fitter.free
+    before: Plan | None = None
+    step = max(1024, free.height_bytes // 40)
+    for budget in range(free.weight_bytes, free.total_bytes + step, step):
+        plan = fitter.within(budget, trials_max=seed)
+        assert judge(plan) == ()
+        assert plan.price is not None
+        assert plan.price.lower_bound <= plan.price.makespan <= plan.price.serial
+        if before is not None and before.price is not None:
+            assert plan.fits
+            assert plan.price.makespan <= before.price.makespan
+        if plan.fits:
+            assert plan.total_bytes <= budget
+            before = plan
+    assert before is not None
+    assert before.price is not None
+    assert before.price.makespan == before.price.before
 
 
 @pytest.mark.parametrize("seed", range(12))

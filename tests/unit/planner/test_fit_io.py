@@ -62,17 +62,19 @@ def test_blocks_of_instances_are_part_of_the_budget() -> None:
         assert judge(plan) == ()
 
 
-def test_no_search_with_tensors_set_aside_proves_what_sharing_beats() -> None:
+@pytest.mark.parametrize("spare_bytes", [0, 1024, 2 * 1024 * 1024])
+def test_a_fit_lets_tensors_share_where_that_is_faster(spare_bytes: int) -> None:
     """`y` is over before `c` and lies in its bytes: one lock is enough, and costs no time."""
     fleet = parse_fleet(SHARED_YAML)
     sizes = sizes_of(fleet)
     lock = AddedOrder(InstanceId("c@q"), InstanceId("c@r"), AddedKind.EXCLUSIVE)
     known = plan_fleet(fleet, sizes, PlanOptions(added=(lock,)))
     length = makespan_of(schedule_of(fleet, known.added)).length
-    plan = fit_fleet(fleet, sizes, budget_bytes=known.total_bytes + 2 * 1024 * 1024)
+    plan = fit_fleet(fleet, sizes, budget_bytes=known.total_bytes + spare_bytes)
     assert plan.fits
     assert plan.price is not None
-    assert plan.price.lower_bound <= length
+    assert plan.price.lower_bound <= plan.price.makespan <= length
+    assert plan.added == (lock,)
 
 
 def test_where_even_turns_do_not_fit_the_plan_says_so() -> None:
