@@ -2,7 +2,8 @@
 
 Blocks of a page run in order, in one folder beside links to `docs` and `examples`. A `text` block
 shows what the `sh` block before it prints; a line of three dots stands for what it leaves out. A
-comment such as ``<!-- needs: g++ -->`` names what a block needs; without it the block is skipped.
+comment such as ``<!-- needs: g++ -->`` names what a block needs: its page runs without the block,
+and again with it where that can be had.
 """
 
 import os
@@ -41,19 +42,31 @@ def blocks(page: str) -> Iterator[Block]:
         yield Block(found["kind"], found["text"], found["needs"] or "")
 
 
-def has_demo_models() -> bool:
-    try:
-        for name in DEMO_MODELS:
-            demo_onnx(name)
-    except pytest.skip.Exception:
-        return False
-    return True
+def need_nothing() -> None:
+    """Do what is needed by most blocks."""
 
 
-NEEDS: dict[str, Callable[[], bool]] = {
-    "g++": lambda: shutil.which("g++") is not None,
-    "the demo models": has_demo_models,
+def need_compiler() -> None:
+    if shutil.which("g++") is None:
+        pytest.skip("needs g++")
+
+
+def need_demo_models() -> None:
+    for name in DEMO_MODELS:
+        demo_onnx(name)
+
+
+NEEDS: dict[str, Callable[[], None]] = {
+    "": need_nothing,
+    "g++": need_compiler,
+    "the demo models": need_demo_models,
 }
+"""What a block may need -> a check that skips, and says so, where that is missing."""
+
+
+def needs_of(page: str) -> list[str]:
+    """Return what the commands of a page need, one after another."""
+    return sorted({block.needs for block in blocks(page) if block.kind == "sh"})
 
 
 @pytest.fixture
@@ -95,24 +108,20 @@ def assert_shown(expected: str, printed: str) -> None:
     assert not parts[-1] or not rest, rest
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_every_command_of_a_page_runs(page: str, folder: Path) -> None:
-    missing: list[str] = []
+@pytest.mark.parametrize(
+    ("page", "needs"), [(page, needs) for page in PAGES for needs in needs_of(page)]
+)
+def test_every_command_of_a_page_runs(page: str, needs: str, folder: Path) -> None:
+    NEEDS[needs]()
     printed: str | None = None
     ran = 0
     for block in blocks(page):
         if block.kind == "sh":
-            if block.needs and not NEEDS[block.needs]():
-                missing.append(block.needs)
-                printed = None
-                continue
-            printed = run(block.text, folder)
-            ran += 1
+            printed = run(block.text, folder) if block.needs in ("", needs) else None
+            ran += printed is not None
         elif block.kind == "text" and printed is not None:
             assert_shown(block.text, printed)
     assert ran
-    if missing:
-        pytest.skip(f"{page}: blocks that need {', '.join(missing)} did not run")
 
 
 @pytest.mark.parametrize("page", PAGES)
