@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from arena.formats.om_writer import OmSpec, write_om
-from planner.fleet import FleetSpec, ModelSpec, PipelineSpec, StepSpec
+from planner.fleet import CrossStream, DeviceSpec, FleetSpec, ModelSpec, PipelineSpec, StepSpec
 from planner.model import ModelId, TensorSpec
 
 __all__ = ["FLEET_YAML", "small_fleet", "write_fleet"]
@@ -50,7 +50,9 @@ def write_fleet(folder: Path, *, weights: int = 70_000) -> Path:
     return path
 
 
-def small_fleet(*, channels: int = 1, frames_in_flight: int = 1) -> FleetSpec:
+def small_fleet(
+    cross_stream: CrossStream = CrossStream.HOST, *, channels: int = 1, frames_in_flight: int = 1
+) -> FleetSpec:
     """Return a declared fleet: two steps on one lane, one beside them, work shared on the lane."""
     models = tuple(
         ModelSpec(ModelId(name), work_bytes=work, weight_bytes=4096)
@@ -62,4 +64,4 @@ def small_fleet(*, channels: int = 1, frames_in_flight: int = 1) -> FleetSpec:
         StepSpec("beside", ModelId("side"), "other", after=("first",)),
     )
     pipeline = PipelineSpec("p", steps, channels=channels, frames_in_flight=frames_in_flight)
-    return FleetSpec("small", models, (pipeline,))
+    return FleetSpec("small", models, (pipeline,), DeviceSpec(cross_stream=cross_stream))

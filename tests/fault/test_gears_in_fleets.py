@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -90,16 +91,17 @@ def test_frames_run_and_submit_in_a_gear(path: Path) -> None:
 
 def test_wrong_gears_are_refused_before_any_call_is_made(path: Path) -> None:
     with plan_and_load(path, device="twin") as fleet, fleet.frame("camera[0]") as frame:
-        for gear, message in (
-            (None, "gear none: expected one of 1, 8, 2"),
-            (3, "gear 3: expected one of 1, 8, 2"),
-            ((8, 8), "gear 8x8: expected one of"),
-            (2.5, "gear 2.5: expected a whole number, or a sequence of them"),
-            ("ab", "gear 'ab': expected a whole number"),
-        ):
+        wrong: dict[Any, str] = {
+            None: "gear none: expected one of 1, 8, 2",
+            3: "gear 3: expected one of 1, 8, 2",
+            (8, 8): "gear 8x8: expected one of",
+            2.5: "gear 2.5: expected a whole number, or a sequence of them",
+            "ab": "gear 'ab': expected a whole number",
+        }
+        for gear, message in wrong.items():
             with pytest.raises(UsageError, match=f"'read' of camera.0. frame 0: {message}"):
-                frame.run("read", image(2, 3), gear=gear)  # type: ignore[arg-type]
-            with pytest.raises(UsageError, match=message), frame.slot("read", gear=gear):  # type: ignore[arg-type]
+                frame.run("read", image(2, 3), gear=gear)
+            with pytest.raises(UsageError, match=message), frame.slot("read", gear=gear):
                 pass
         with pytest.raises(UsageError, match=r"found shape \[2, 3\], expected \[8, 3\]"):
             frame.submit("read", image(2, 3), gear=8)

@@ -3,7 +3,6 @@
 import threading
 from collections.abc import Iterator
 from concurrent.futures import CancelledError
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +13,11 @@ from arena.device.adaptors import Adaptor, FaultyDevice, Race, RaceCheck, Tracki
 from arena.device.base import Device, Launch
 from arena.errors import DeviceError, GuardError
 from arena.session import Fleet, plan_and_load
-from planner.fleet import CrossStream, FleetSpec
+from planner.fleet import CrossStream
 from tests.fleets import small_fleet
 
 X = bytes(64)
 MODES = list(CrossStream)
-
-
-def fleet_of(mode: CrossStream = CrossStream.HOST, **named: int) -> FleetSpec:
-    spec = small_fleet(**named)
-    return replace(spec, device=replace(spec.device, cross_stream=mode))
 
 
 @pytest.fixture
@@ -42,7 +36,7 @@ def run_a_frame(fleet: Fleet) -> None:
 
 
 def test_closing_inside_a_slot_is_refused_and_changes_nothing(twin: TrackingDevice) -> None:
-    with plan_and_load(fleet_of(), device=twin) as fleet:
+    with plan_and_load(small_fleet(), device=twin) as fleet:
         before = twin.outstanding
         with fleet.frame("p") as frame, frame.slot("first"):
             with pytest.raises(GuardError, match="inside"):
@@ -52,7 +46,7 @@ def test_closing_inside_a_slot_is_refused_and_changes_nothing(twin: TrackingDevi
 
 
 def test_two_threads_may_close(twin: TrackingDevice) -> None:
-    fleet = plan_and_load(fleet_of(), device=twin)
+    fleet = plan_and_load(small_fleet(), device=twin)
     fleet.run("p.first", X)
     threads = [threading.Thread(target=fleet.close) for _ in range(4)]
     for thread in threads:
@@ -80,7 +74,7 @@ class Interrupting(Adaptor):
 @pytest.mark.parametrize("call", ["finish", "launch"])
 def test_an_interrupted_execution_is_waited_for(call: str, twin: TrackingDevice) -> None:
     device = Interrupting(twin, call)
-    with plan_and_load(fleet_of(), device=device) as fleet:
+    with plan_and_load(small_fleet(), device=device) as fleet:
         device.armed = True
         with pytest.raises(KeyboardInterrupt):
             fleet.run("p.first", X)
@@ -89,7 +83,7 @@ def test_an_interrupted_execution_is_waited_for(call: str, twin: TrackingDevice)
 
 def test_an_interrupted_slot_is_waited_for(twin: TrackingDevice) -> None:
     device = Interrupting(twin, "synchronize")
-    with plan_and_load(fleet_of(), device=device) as fleet:
+    with plan_and_load(small_fleet(), device=device) as fleet:
         frame = fleet.frame("p")
         with pytest.raises(KeyboardInterrupt), frame, frame.slot("first"):
             device.armed = True
@@ -104,7 +98,7 @@ def test_one_failure_in_a_running_fleet_leaves_it_usable(
     name: str, nth: int, twin: TrackingDevice
 ) -> None:
     faulty = FaultyDevice(twin, fail_names=(name,), fail_call=nth)
-    with plan_and_load(fleet_of(CrossStream.EVENTS), device=faulty) as fleet:
+    with plan_and_load(small_fleet(CrossStream.EVENTS), device=faulty) as fleet:
         failures = 0
         for _ in range(20):
             try:
@@ -120,7 +114,7 @@ def test_what_follows_a_failed_execution_is_no_race(
     mode: CrossStream, twin: TrackingDevice
 ) -> None:
     faulty = FaultyDevice(twin, fail_names=("finish",), fail_call=1)
-    with plan_and_load(fleet_of(mode), device=faulty) as fleet:
+    with plan_and_load(small_fleet(mode), device=faulty) as fleet:
         with pytest.raises(DeviceError):
             run_a_frame(fleet)
         other = threading.Thread(target=lambda: outcome.append(fleet.run("p.beside", X)))
@@ -131,7 +125,7 @@ def test_what_follows_a_failed_execution_is_no_race(
 
 
 def test_a_withdrawn_submission_is_not_lost_silently(twin: TrackingDevice) -> None:
-    with plan_and_load(fleet_of(), device=twin) as fleet:
+    with plan_and_load(small_fleet(), device=twin) as fleet:
         frame = fleet.frame("p")
         holder = threading.Thread(target=lambda: hold(frame))
         holder.start()
@@ -154,7 +148,7 @@ def hold(frame: Any) -> None:
 
 
 def test_a_cancelled_submission_is_nobodys_failure(twin: TrackingDevice) -> None:
-    with plan_and_load(fleet_of(), device=twin) as fleet, fleet.frame("p") as frame:
+    with plan_and_load(small_fleet(), device=twin) as fleet, fleet.frame("p") as frame:
         with frame.slot("first"):
             made: list[Any] = []
             thread = threading.Thread(target=lambda: made.append(frame.submit("second", X)))
@@ -168,9 +162,9 @@ def test_a_cancelled_submission_is_nobodys_failure(twin: TrackingDevice) -> None
 def test_a_race_check_of_the_callers_own_is_not_wrapped_again(twin: TrackingDevice) -> None:
     races: list[Race] = []
     checked = RaceCheck(twin, races)
-    with plan_and_load(fleet_of(), device=FaultyDevice(checked)) as fleet:
+    with plan_and_load(small_fleet(), device=FaultyDevice(checked)) as fleet:
         assert not isinstance(fleet.device, RaceCheck)
-    with plan_and_load(fleet_of(), device=checked) as fleet:
+    with plan_and_load(small_fleet(), device=checked) as fleet:
         run_a_frame(fleet)
         assert fleet.device is checked
     assert races == []
@@ -178,7 +172,7 @@ def test_a_race_check_of_the_callers_own_is_not_wrapped_again(twin: TrackingDevi
 
 def test_frames_leave_nothing_behind(twin: TrackingDevice) -> None:
     for mode in MODES:
-        with plan_and_load(fleet_of(mode), device=twin) as fleet:
+        with plan_and_load(small_fleet(mode), device=twin) as fleet:
             run_a_frame(fleet)
             before = twin.outstanding
             for _ in range(300):
@@ -192,4 +186,4 @@ def test_a_second_failure_while_reserving_keeps_the_cause(
 ) -> None:
     faulty = FaultyDevice(twin, fail_names=("fill", "free"), fail_call=1, times=2)
     with pytest.raises(DeviceError, match="fill"):
-        plan_and_load(fleet_of(), device=faulty, base=tmp_path)
+        plan_and_load(small_fleet(), device=faulty, base=tmp_path)

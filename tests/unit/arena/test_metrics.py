@@ -1,22 +1,17 @@
 """Metrics, read by Prometheus' own parser: they say what ran, and are served only when asked."""
 
 import sys
-import threading
 import urllib.request
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import replace
 from urllib.error import URLError
 
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from arena.device import open_device
 from arena.device.acl import AclDevice
-from arena.device.adaptors import FaultyDevice
 from arena.device.twin import Twin, TwinConfig
-from arena.errors import DeviceError
 from arena.exercise import exercise
 from arena.metrics import Metrics
 from arena.session import Fleet, plan_and_load
@@ -24,6 +19,7 @@ from arena.tally import BOUNDS_S, Durations
 from planner.errors import UsageError
 from planner.fleet import CrossStream, FleetSpec, ModelSpec, PipelineSpec, StepSpec
 from planner.model import ModelId
+from tests.failing import fail_then_withdraw, failing_once
 from tests.fleets import small_fleet
 from tests.hostile import HOSTILE
 
@@ -53,13 +49,9 @@ def mode(request: pytest.FixtureRequest) -> CrossStream:
 def fleet(mode: CrossStream) -> Iterator[Fleet]:
     device = AclDevice(acl=Twin(TwinConfig(step_ns=1_000_000)).acl, name="twin")
     device.open()
-    with closing(device), plan_and_load(spec_of(mode), device=device) as loaded:
+    spec = small_fleet(mode, channels=2, frames_in_flight=2)
+    with closing(device), plan_and_load(spec, device=device) as loaded:
         yield loaded
-
-
-def spec_of(mode: CrossStream) -> FleetSpec:
-    spec = small_fleet(channels=2, frames_in_flight=2)
-    return replace(spec, device=replace(spec.device, cross_stream=mode))
 
 
 BY = {"big": "main", "small": "main", "side": "other"}
@@ -109,21 +101,9 @@ def test_memory_is_the_plans_and_the_devices(fleet: Fleet) -> None:
 
 
 def test_failures_and_withdrawn_calls_are_counted(mode: CrossStream) -> None:
-    inner = open_device("twin")
-    inner.open()
-    device = FaultyDevice(inner, fail_names=("finish",), fail_call=1)
-    with closing(device), plan_and_load(spec_of(mode), device=device) as fleet:
+    with failing_once(small_fleet(mode)) as fleet:
         metrics = fleet.metrics()
-        with pytest.raises(DeviceError), fleet.frame("p[0]") as frame:
-            frame.submit("first", X).result(timeout=10)
-        with fleet.frame("p[0]") as frame, frame.slot("first"):
-            cancelled: list[bool] = []
-            thread = threading.Thread(
-                target=lambda: cancelled.append(frame.submit("first", X).cancel())
-            )
-            thread.start()
-            thread.join()
-        assert cancelled == [True]
+        fail_then_withdraw(fleet)
         found = read(metrics.text())
     by = {"model": "big", "lane": "main"}
     assert value(found, "failures_total", **by) == 1

@@ -46,8 +46,7 @@ def device() -> Iterator[TrackingDevice]:
 @pytest.fixture(params=list(CrossStream))
 def fleet(request: pytest.FixtureRequest, device: TrackingDevice) -> Iterator[Fleet]:
     """Return a loaded fleet, once for each way to order across streams."""
-    spec = small_fleet(channels=2, frames_in_flight=2)
-    spec = replace(spec, device=replace(spec.device, cross_stream=request.param))
+    spec = small_fleet(request.param, channels=2, frames_in_flight=2)
     with plan_and_load(spec, device=device) as loaded:
         yield loaded
 
@@ -208,8 +207,7 @@ def test_closing_twice_is_once(device: TrackingDevice) -> None:
 def test_a_failed_execution_fails_its_frame_alone(
     mode: CrossStream, device: TrackingDevice
 ) -> None:
-    spec = small_fleet()
-    spec = replace(spec, device=replace(spec.device, cross_stream=mode))
+    spec = small_fleet(mode)
     faulty = FaultyDevice(device, fail_names=("finish",), fail_call=2)
     with plan_and_load(spec, device=faulty) as fleet:
         with fleet.frame("p") as frame:
@@ -224,8 +222,7 @@ def test_a_failed_execution_fails_its_frame_alone(
 def test_a_submitted_failure_that_nobody_looked_at_is_raised_at_the_end(
     mode: CrossStream, device: TrackingDevice
 ) -> None:
-    spec = small_fleet()
-    spec = replace(spec, device=replace(spec.device, cross_stream=mode))
+    spec = small_fleet(mode)
     faulty = FaultyDevice(device, fail_names=("launch",), fail_call=1)
     with plan_and_load(spec, device=faulty) as fleet:
         with pytest.raises(DeviceError, match="fault 1"), fleet.frame("p") as frame:
@@ -250,8 +247,7 @@ class Unsettled(FaultyDevice):
 def test_an_execution_that_may_still_run_closes_the_fleet(
     mode: CrossStream, device: TrackingDevice
 ) -> None:
-    spec = small_fleet()
-    spec = replace(spec, device=replace(spec.device, cross_stream=mode))
+    spec = small_fleet(mode)
     hung = Unsettled(device, fail_names=("finish",), fail_call=2)
     with plan_and_load(spec, device=hung) as fleet:
         fleet.run("p.first", X)

@@ -12,11 +12,9 @@ from typing import Any
 
 import pytest
 
-from arena.device import open_device
 from arena.device.acl import AclDevice
-from arena.device.adaptors import FaultyDevice
 from arena.device.twin import Twin, TwinConfig
-from arena.errors import DeviceError, GuardTimeoutError
+from arena.errors import GuardTimeoutError
 from arena.exercise import exercise
 from arena.session import Fleet, plan_and_load
 from arena.trace import Trace
@@ -26,6 +24,7 @@ from planner.pipeline import plan_fleet
 from planner.plan import AddedKind, AddedOrder
 from planner.problem import SolveStatus
 from planner.units import align_up
+from tests.failing import fail_then_withdraw, failing_once
 from tests.fleets import small_fleet
 from tests.trace_format import assert_trace_format, by_phase, nanoseconds, track_names
 
@@ -41,14 +40,9 @@ def slices(trace: Mapping[str, Any], category: str) -> list[Mapping[str, Any]]:
     return [event for event in by_phase(trace, "X") if event["cat"] == category]
 
 
-def fleet_of(mode: CrossStream, **fields: int) -> FleetSpec:
-    spec = small_fleet(**fields)
-    return replace(spec, device=replace(spec.device, cross_stream=mode))
-
-
 @pytest.mark.parametrize("mode", list(CrossStream))
 def test_a_busy_fleet_keeps_every_law(mode: CrossStream) -> None:
-    spec = fleet_of(mode, channels=3, frames_in_flight=2)
+    spec = small_fleet(mode, channels=3, frames_in_flight=2)
     device = AclDevice(acl=Twin(SLOW).acl, name="twin")
     with device_open(device), plan_and_load(spec, device=device) as fleet:
         trace = fleet.trace()
@@ -158,30 +152,15 @@ def test_a_step_may_run_many_times_or_never() -> None:
 
 @pytest.mark.parametrize("mode", list(CrossStream))
 def test_failures_and_withdrawn_calls_are_marked(mode: CrossStream) -> None:
-    inner = open_device("twin")
-    inner.open()
-    device = FaultyDevice(inner, fail_names=("finish",), fail_call=1)
-    with device_open(device), plan_and_load(fleet_of(mode), device=device) as fleet:
+    with failing_once(small_fleet(mode)) as fleet:
         trace = fleet.trace()
-        with pytest.raises(DeviceError), fleet.frame("p") as frame:
-            frame.submit("first", X).result(timeout=10)
-        with fleet.frame("p") as frame, frame.slot("first"):
-            waiting = submit_elsewhere(frame)
-            assert waiting.cancel()
+        fail_then_withdraw(fleet)
         found = traced(trace)
     runs = slices(found, "execution")
     assert [run["args"].get("failed", False) for run in runs] == [True, False]
     (withdrawn,) = slices(found, "wait")
     assert withdrawn["args"]["withdrawn"] is True
     assert withdrawn["args"]["step"] == "first"
-
-
-def submit_elsewhere(frame: Any) -> Any:
-    made: list[Any] = []
-    thread = threading.Thread(target=lambda: made.append(frame.submit("first", X)))
-    thread.start()
-    thread.join()
-    return made[0]
 
 
 def test_a_trace_may_be_taken_while_the_fleet_runs() -> None:
