@@ -134,7 +134,7 @@ def screenshot(page: Path, target: Path, *, size: str, folder: Path) -> None:
         timeout=120,
     )
     with Image.open(shot) as picture:
-        picture.convert("RGB").quantize(64).save(target, optimize=True)
+        picture.convert("RGB").quantize(48).save(target, optimize=True)
 
 
 def one_section(page: Path, section: str) -> Path:
@@ -161,7 +161,7 @@ def main(target: Path) -> None:
         devices = one_section(page, "h-devices")
         screenshot(devices, target / "task-devices.png", size="820,460", folder=folder)
         arena("run", FLEETS / "street-corner.yaml", "--frames", "3", "--html", page)
-        screenshot(page, target / "report-page.png", size="1120,3560", folder=folder)
+        screenshot(page, target / "report-page.png", size="1120,3760", folder=folder)
 
 
 if __name__ == "__main__":

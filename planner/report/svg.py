@@ -7,6 +7,7 @@ of anything else. Text in it is escaped; every region has a title, which browser
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
+from typing import NamedTuple
 
 from planner.columns import cut
 from planner.plan import Instance, Plan
@@ -20,7 +21,9 @@ LANE_COLOURS = (
     "#3b6fb6", "#c8553d", "#2f8f6b", "#8a5fb0", "#b98a1d", "#3a8fa3", "#b34d83", "#6b7a3a",
 )  # fmt: skip
 _HEIGHT = 360
-_TOP, _BOTTOM, _LEFT = 24, 56, 92
+_TOP, _LEFT = 24, 92
+_TITLE = 168
+"""Width of a reservation's title, such as ``weights: 1023.99 MiB``."""
 _NAME_MAX = 120
 
 
@@ -48,7 +51,7 @@ def arena_svg(plan: Plan) -> str:
     weights, hidden_weights = _weights(plan)
     first, width = _panel(work, plan.height_bytes, 0, "work", hidden)
     second, end = _panel(weights, plan.weight_bytes, width + 24, "weights", hidden_weights)
-    height = _TOP + _HEIGHT + _BOTTOM
+    height = _TOP + _HEIGHT + max(_layout(len(bars)).room for bars in (work, weights))
     label = escape(
         f"{cut(plan.fleet.name)}: work reservation of {format_bytes(plan.height_bytes)}, weight "
         f"reservation of {format_bytes(plan.weight_bytes)}, address upwards, a column an owner"
@@ -119,11 +122,27 @@ def _weights(plan: Plan) -> tuple[list[_Bar], int]:
     return bars, len(readers) - len(bars)
 
 
+class _Layout(NamedTuple):
+    """Pixels of a column and below it; the angle of names there, degrees, 0: there is no room."""
+
+    column: int
+    angle: int
+    room: int
+
+
+def _layout(n_columns: int) -> _Layout:
+    """Return how columns stand: narrow ones have steep names, whose lines need 10.5 pixels each."""
+    column = max(3, min(44, 560 // max(1, n_columns)))
+    if column < 14:
+        return _Layout(column, 0, 56)
+    return _Layout(column, 35, 64) if column >= 19 else _Layout(column, 65, 92)
+
+
 def _panel(bars: Sequence[_Bar], height: int, x: int, name: str, hidden: int) -> tuple[str, int]:
     """Return one reservation drawn from `x` on, and where it ends."""
-    column = max(3, min(44, 560 // max(1, len(bars))))
+    column, angle, _ = _layout(len(bars))
     left = x + _LEFT
-    right = left + max(120, column * len(bars))
+    right = left + max(_TITLE, column * len(bars))
     scale = _HEIGHT / height if height else 0.0
     base = _TOP + _HEIGHT
     parts = [
@@ -139,11 +158,12 @@ def _panel(bars: Sequence[_Bar], height: int, x: int, name: str, hidden: int) ->
             f'height="{tall:.2f}" fill="{bar.colour}" tabindex="0" data-owner="{escape(bar.name)}">'
             f"<title>{escape(bar.title)}</title></rect>"
         )
-        if column >= 14:
+        if angle:
             centre = left + index * column + column // 2
+            name = escape(cut(bar.name, 14))
             parts.append(
                 f'<text x="{centre}" y="{base + 12}" font-size="9" text-anchor="end" '
-                f'transform="rotate(-35 {centre} {base + 12})">{escape(cut(bar.name, 14))}</text>'
+                f'transform="rotate(-{angle} {centre} {base + 12})">{name}</text>'
             )
     if hidden:
         parts.append(f'<text x="{left}" y="{base + 48}">{hidden} smaller ones not drawn</text>')

@@ -6,6 +6,8 @@ import subprocess
 from collections.abc import Sequence
 from dataclasses import replace
 from html import unescape
+from itertools import pairwise
+from math import radians, sin
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +15,17 @@ import pytest
 
 from planner.capacity import capacity_of, what_if
 from planner.explanation import explain_misfit
+from planner.fleet_file import parse_fleet
 from planner.measured import FleetReport, Reading, Stage
+from planner.pipeline import plan_fleet
 from planner.plan import Plan
 from planner.report.html import capacity_html
 from planner.units import GiB, KiB, MiB, format_bytes
 from tests.hostile import hostile_plan
 from tests.plans import street_corner
+from tests.strategies_io import sizes_of
 
+ROOT = Path(__file__).resolve().parents[2]
 FLAGS = (
     "--headless",
     "--no-sandbox",
@@ -207,6 +213,51 @@ def test_paper_has_what_the_screen_scrolls_to(browser: str, tmp_path: Path) -> N
     )
     title = done.stdout.partition("<title>")[2].partition("</title>")[0]
     assert [part.split(",") for part in title.split(";")] == [["visible", "0"]] * 2
+
+
+LAYOUT = """<script>
+const svg = document.querySelector("#arena svg"), frame = svg.getBoundingClientRect();
+const texts = [...svg.querySelectorAll("text")];
+document.title = JSON.stringify({
+  cut: [...document.querySelectorAll(".scroll")].map((part) => part.scrollWidth - part.clientWidth),
+  outside: texts.filter((text) => {
+    const box = text.getBoundingClientRect();
+    return box.left < frame.left || box.right > frame.right || box.bottom > frame.bottom;
+  }).map((text) => text.textContent),
+  names: texts.filter((text) => text.hasAttribute("transform")).map((text) => {
+    const box = text.getBBox(), angle = Number(text.getAttribute("transform").match(/-(\\d+)/)[1]);
+    return [Number(text.getAttribute("x")), angle, box.height];
+  }),
+});
+</script>"""
+
+
+@pytest.mark.parametrize("channels", [1, 4, 9, 12, 14])
+def test_a_page_of_many_instances_shows_all_of_them(
+    browser: str, tmp_path: Path, channels: int
+) -> None:
+    """No column is cut off at 1,100 pixels; in the picture no name runs into another or outside."""
+    fleet = parse_fleet((ROOT / "docs" / "fleets" / "yard.yaml").read_text())
+    fleet = replace(fleet, pipelines=(replace(fleet.pipelines[0], channels=channels),))
+    plan = plan_fleet(fleet, sizes_of(fleet))
+    page = tmp_path / "page.html"
+    text = capacity_html(capacity_of(plan), what_if(plan))
+    page.write_text(text.replace("</body>", f"{LAYOUT}</body>"))
+    command = [browser, *FLAGS, f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom"]
+    done = subprocess.run(
+        [*command, "--window-size=1100,2000", page.as_uri()],
+        capture_output=True,
+        check=True,
+        text=True,
+        timeout=120,
+    )
+    found = json.loads(unescape(done.stdout.partition("<title>")[2].partition("</title>")[0]))
+    assert found["cut"] == [0, 0]
+    assert found["outside"] == []
+    assert len(found["names"]) == len(fleet.models) + (3 * channels if channels < 14 else 0)
+    for (left, angle, height), (right, _, _) in pairwise(found["names"]):
+        if right > left:  # else: the first of the other reservation
+            assert (right - left) * sin(radians(angle)) > 0.85 * height, (angle, height)
 
 
 @pytest.mark.parametrize("limit", [1 << 30, 1])
