@@ -6,23 +6,12 @@ from dataclasses import replace
 from planner.fit import fit_fleet
 from planner.fleet import DeviceSpec, FleetSpec, IoPlace, ModelSpec, PipelineSpec, StepSpec
 from planner.handover import Feed
-from planner.model import ModelId, ModelSize, declared_tensors
+from planner.model import ModelId
 from planner.pipeline import plan_fleet
 from planner.plan import Plan
+from tests.fleets import declared_sizes
 
-__all__ = ["declared_sizes", "fitted", "step_times", "timed_fleet", "total_between", "with_tensors"]
-
-
-def declared_sizes(fleet: FleetSpec) -> dict[ModelId, ModelSize]:
-    return {
-        m.id: ModelSize(
-            m.work_bytes or 0,
-            m.weight_bytes or 0,
-            inputs=declared_tensors(m.input_bytes),
-            outputs=declared_tensors(m.output_bytes),
-        )
-        for m in fleet.models
-    }
+__all__ = ["fitted", "step_times", "timed_fleet", "total_between", "with_tensors"]
 
 
 def step_times(fleet: FleetSpec) -> dict[tuple[str, str], int]:

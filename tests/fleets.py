@@ -4,9 +4,9 @@ from pathlib import Path
 
 from arena.formats.om_writer import OmSpec, write_om
 from planner.fleet import CrossStream, DeviceSpec, FleetSpec, ModelSpec, PipelineSpec, StepSpec
-from planner.model import ModelId, TensorSpec
+from planner.model import ModelId, ModelSize, TensorSpec, declared_tensors
 
-__all__ = ["FLEET_YAML", "small_fleet", "write_fleet"]
+__all__ = ["FLEET_YAML", "declared_sizes", "small_fleet", "write_fleet"]
 
 FLEET_YAML = """\
 version: 1
@@ -30,6 +30,19 @@ pipelines:
       look: {model: reader}
 device: {memory: 64MiB}
 """
+
+
+def declared_sizes(fleet: FleetSpec) -> dict[ModelId, ModelSize]:
+    """Return the sizes of a fleet of declared models."""
+    return {
+        model.id: ModelSize(
+            model.work_bytes or 0,
+            model.weight_bytes or 0,
+            inputs=declared_tensors(model.input_bytes),
+            outputs=declared_tensors(model.output_bytes),
+        )
+        for model in fleet.models
+    }
 
 
 def write_fleet(folder: Path, *, weights: int = 70_000) -> Path:

@@ -6,12 +6,13 @@ from itertools import combinations
 
 from planner.fleet import FleetSpec, ModelSpec, PipelineSpec, StepSpec
 from planner.frontier import Frontier, frontier, point_of
-from planner.model import ModelId, ModelSize
+from planner.model import ModelId
 from planner.pipeline import PlanOptions, plan_fleet
 from planner.plan import AddedKind, AddedOrder, Plan
 from planner.units import KiB
+from tests.fleets import declared_sizes
 
-__all__ = ["all_plans", "exact", "four_lanes", "frontier_of", "sizes_of"]
+__all__ = ["all_plans", "exact", "four_lanes", "frontier_of"]
 
 
 def four_lanes(
@@ -36,11 +37,6 @@ def four_lanes(
     )
 
 
-def sizes_of(spec: FleetSpec) -> dict[ModelId, ModelSize]:
-    """Return the sizes that a fleet declares."""
-    return {m.id: ModelSize(m.work_bytes or 0, m.weight_bytes or 0) for m in spec.models}
-
-
 @cache
 def all_plans(spec: FleetSpec) -> tuple[Plan, ...]:
     """A plan for every set of exclusions between instances on different lanes."""
@@ -51,7 +47,7 @@ def all_plans(spec: FleetSpec) -> tuple[Plan, ...]:
         added = tuple(
             AddedOrder(*pair, AddedKind.EXCLUSIVE) for k, pair in enumerate(pairs) if mask >> k & 1
         )
-        plans.append(plan_fleet(spec, sizes_of(spec), PlanOptions(added=added)))
+        plans.append(plan_fleet(spec, declared_sizes(spec), PlanOptions(added=added)))
     return tuple(plans)
 
 

@@ -27,6 +27,7 @@ from planner.model import (
 from planner.plan import AddedKind, AddedOrder, Instance, Plan, SchedulePrice
 from planner.problem import SolveStatus
 from planner.units import MakespanUnit
+from tests.fleets import declared_sizes
 from tests.oracles_judge import has_cycle, orders_something
 from tests.strategies import fleets, work_sizes
 
@@ -48,7 +49,7 @@ def stacked_plan(
 ) -> Plan:
     """A plan that puts every region after the last: valid whatever the order, seldom good."""
     if sizes is None:
-        sizes = {m.id: ModelSize(m.work_bytes or 0, m.weight_bytes or 0) for m in fleet.models}
+        sizes = declared_sizes(fleet)
     reserved = DEFAULT_RULE.reserved_bytes
     work_end = weight_end = outside = 0
     weights: dict[str, int] = {}

@@ -6,7 +6,7 @@ from planner.fleet import IoPlace
 from planner.fleet_file import parse_fleet
 from planner.pipeline import plan_fleet
 from planner.plan import Plan
-from tests.strategies_io import sizes_of
+from tests.fleets import declared_sizes
 
 __all__ = ["HANDING_YAML", "handing_plan"]
 
@@ -48,4 +48,4 @@ def handing_plan(io: IoPlace = IoPlace.OUTSIDE) -> Plan:
     """The plan of `HANDING_YAML`: feeds inside a frame, over two frames in flight, and a state."""
     fleet = parse_fleet(HANDING_YAML)
     fleet = replace(fleet, device=replace(fleet.device, io=io))
-    return plan_fleet(fleet, sizes_of(fleet))
+    return plan_fleet(fleet, declared_sizes(fleet))

@@ -6,29 +6,15 @@ from hypothesis import strategies as st
 
 from planner.fleet import DeviceSpec, FleetSpec, IoPlace, PipelineSpec, StepSpec
 from planner.handover import Feed
-from planner.model import ModelId, ModelSize, declared_tensors
 from tests.strategies import fleets
 
-__all__ = ["BLOCK_BYTES", "TENSOR_BYTES", "handing_fleets", "sizes_of"]
+__all__ = ["BLOCK_BYTES", "TENSOR_BYTES", "handing_fleets"]
 
 TENSOR_BYTES = 1000
 """Of every input and output: so each can be fed to each."""
 BLOCK_BYTES = 4 * 1088
 """Two inputs and two outputs: 1000 rounded up to 32, and 32 more, from multiples of 64."""
 TENSORS = (("x", TENSOR_BYTES), ("h", TENSOR_BYTES)), (("y", TENSOR_BYTES), ("k", TENSOR_BYTES))
-
-
-def sizes_of(fleet: FleetSpec) -> dict[ModelId, ModelSize]:
-    """Sizes of a fleet of declared models."""
-    return {
-        model.id: ModelSize(
-            model.work_bytes or 0,
-            model.weight_bytes or 0,
-            inputs=declared_tensors(model.input_bytes),
-            outputs=declared_tensors(model.output_bytes),
-        )
-        for model in fleet.models
-    }
 
 
 @st.composite

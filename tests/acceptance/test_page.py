@@ -21,9 +21,9 @@ from planner.pipeline import plan_fleet
 from planner.plan import Plan
 from planner.report.html import capacity_html
 from planner.units import GiB, KiB, MiB, format_bytes
+from tests.fleets import declared_sizes
 from tests.hostile import hostile_plan
 from tests.plans import street_corner
-from tests.strategies_io import sizes_of
 
 ROOT = Path(__file__).resolve().parents[2]
 FLAGS = (
@@ -239,7 +239,7 @@ def test_a_page_of_many_instances_shows_all_of_them(
     """No column is cut off at 1,100 pixels; in the picture no name runs into another or outside."""
     fleet = parse_fleet((ROOT / "docs" / "fleets" / "yard.yaml").read_text())
     fleet = replace(fleet, pipelines=(replace(fleet.pipelines[0], channels=channels),))
-    plan = plan_fleet(fleet, sizes_of(fleet))
+    plan = plan_fleet(fleet, declared_sizes(fleet))
     page = tmp_path / "page.html"
     text = capacity_html(capacity_of(plan), what_if(plan))
     page.write_text(text.replace("</body>", f"{LAYOUT}</body>"))

@@ -7,7 +7,8 @@ import pytest
 from planner.fit import fit_fleet
 from planner.fleet import FleetSpec
 from planner.pipeline import plan_fleet
-from tests.fitted import declared_sizes, step_times, timed_fleet
+from tests.fitted import step_times, timed_fleet
+from tests.fleets import declared_sizes
 from tests.oracles_fit import frontier
 
 INSTANCES_MAX = 5

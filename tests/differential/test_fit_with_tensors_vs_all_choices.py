@@ -13,7 +13,8 @@ from planner.fit import Fitter
 from planner.handover import BufferUse
 from planner.pipeline import plan_fleet
 from planner.plan import Plan
-from tests.fitted import declared_sizes, step_times, timed_fleet, with_tensors
+from tests.fitted import step_times, timed_fleet, with_tensors
+from tests.fleets import declared_sizes
 from tests.oracles_fit import frontier_with_tensors
 
 SEEDS = range(24)

@@ -8,19 +8,16 @@ from arena.device import open_device
 from arena.device.adaptors import Race, RaceCheck
 from arena.session import OpenedPlan, load_opened
 from planner.judge import judge
-from planner.model import ModelId, ModelSize
+from planner.model import ModelId
 from planner.pipeline import plan_fleet
 from planner.plan import Plan
-from tests.fleets import small_fleet
+from tests.fleets import declared_sizes, small_fleet
 
 
 def plan_with_a_deleted_edge() -> Plan:
     """Return a plan in which `first` and `beside` share bytes and nothing orders them any more."""
     fleet = small_fleet()
-    sizes = {
-        model.id: ModelSize(model.work_bytes or 0, model.weight_bytes or 0)
-        for model in fleet.models
-    }
+    sizes = declared_sizes(fleet)
     plan = plan_fleet(fleet, sizes)
     assert judge(plan) == ()
     offsets = {row.model: row.work_offset for row in plan.instances}

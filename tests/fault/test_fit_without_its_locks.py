@@ -14,7 +14,7 @@ from planner.fleet import FleetSpec, ModelSpec, PipelineSpec, StepSpec
 from planner.judge import judge
 from planner.model import ModelId
 from planner.plan import AddedKind, Plan
-from tests.fitted import declared_sizes
+from tests.fleets import declared_sizes
 
 
 def fitted_plan(channels: int) -> Plan:

@@ -21,9 +21,10 @@ from arena.tensors import HostArray
 from planner.fleet import CrossStream, DeviceSpec, FleetSpec, ModelSpec, PipelineSpec, StepSpec
 from planner.judge import judge
 from planner.lanes import Assign, LanePool
-from planner.model import InstanceId, ModelId, ModelSize
+from planner.model import InstanceId, ModelId
 from planner.pipeline import plan_fleet
 from planner.plan import Plan
+from tests.fleets import declared_sizes
 
 X = bytes(64)
 SIZES = {"detector": 65_536, "reader": 32_768, "sorter": 16_384, "indexer": 262_144}
@@ -64,7 +65,7 @@ def spec_of(
 
 
 def planned(spec: FleetSpec) -> Plan:
-    sizes = {m.id: ModelSize(m.work_bytes or 0, m.weight_bytes or 0) for m in spec.models}
+    sizes = declared_sizes(spec)
     return plan_fleet(spec, sizes)
 
 

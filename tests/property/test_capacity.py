@@ -22,17 +22,17 @@ from planner.capacity import (
 from planner.capacity.joins import JoinedHeights
 from planner.conflict import ConflictRelation
 from planner.fleet import FleetSpec
-from planner.model import ModelSize
 from planner.pipeline import PlanOptions, plan_fleet, plan_work, schedule_of, work_problem
 from planner.plan import Plan
 from planner.problem import SolveStatus
+from tests.fleets import declared_sizes
 from tests.plans import plans
 from tests.strategies import fleets
 
 
 def planned(fleet: FleetSpec, limit: int | None = None) -> Plan:
     fleet = replace(fleet, device=replace(fleet.device, memory_bytes=limit))
-    sizes = {m.id: ModelSize(m.work_bytes or 0, m.weight_bytes or 0) for m in fleet.models}
+    sizes = declared_sizes(fleet)
     return plan_fleet(fleet, sizes)
 
 

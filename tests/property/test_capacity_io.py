@@ -21,11 +21,12 @@ from planner.fleet_file import parse_fleet
 from planner.pipeline import plan_fleet
 from planner.plan import Plan
 from planner.strategies import strategies
-from tests.strategies_io import handing_fleets, sizes_of
+from tests.fleets import declared_sizes
+from tests.strategies_io import handing_fleets
 
 
 def _planned(fleet: FleetSpec) -> Plan:
-    return plan_fleet(fleet, sizes_of(fleet))
+    return plan_fleet(fleet, declared_sizes(fleet))
 
 
 @settings(max_examples=60, deadline=None)

@@ -22,7 +22,8 @@ from planner.makespan import makespan_of
 from planner.pipeline import PlanOptions, plan_fleet, schedule_of
 from planner.plan import AddedKind, Plan
 from planner.solvers import SolveOptions
-from tests.fitted import declared_sizes, fitted, timed_fleet, total_between, with_tensors
+from tests.fitted import fitted, timed_fleet, total_between, with_tensors
+from tests.fleets import declared_sizes
 
 N_SEEDS = 10_000
 

@@ -19,16 +19,17 @@ from planner.judge import Rule, judge
 from planner.masks import mask_indices
 from planner.pipeline import PlanOptions, plan_fleet, schedule_of
 from planner.plan import Plan
+from tests.fleets import declared_sizes
 from tests.oracles_io import live_together, plain_buffers, sharing_live_bytes
 from tests.plans import constraints, stacked_plan
-from tests.strategies_io import BLOCK_BYTES, TENSOR_BYTES, handing_fleets, sizes_of
+from tests.strategies_io import BLOCK_BYTES, TENSOR_BYTES, handing_fleets
 
 
 @st.composite
 def handing_plans(draw: st.DrawFn) -> Plan:
     """Valid plans, every region after the last."""
     fleet = draw(handing_fleets(executions_max=12))
-    plan = stacked_plan(fleet, sizes_of(fleet), draw(constraints(fleet)))
+    plan = stacked_plan(fleet, declared_sizes(fleet), draw(constraints(fleet)))
     return with_buffers(plan)
 
 
@@ -49,7 +50,7 @@ def test_conflicts_are_what_some_interleaving_has_live_at_once(
 ) -> None:
     added = data.draw(constraints(fleet))
     relation = ConflictRelation.of_schedule(schedule_of(fleet, added))
-    buffers = channel_buffers(fleet, sizes_of(fleet))
+    buffers = channel_buffers(fleet, declared_sizes(fleet))
     assert list(buffers) == plain_buffers(fleet, TENSOR_BYTES, BLOCK_BYTES)
     names = [*relation.instances, *(buffer.name for buffer in buffers)]
     masks = masks_with_buffers(relation, buffers)
@@ -62,7 +63,7 @@ def test_conflicts_are_what_some_interleaving_has_live_at_once(
 @settings(max_examples=100, deadline=None)
 @given(handing_fleets())
 def test_a_plan_is_judged_valid_and_comes_back_from_its_file(fleet: FleetSpec) -> None:
-    plan = plan_fleet(fleet, sizes_of(fleet))
+    plan = plan_fleet(fleet, declared_sizes(fleet))
     assert judge(plan) == ()
     assert plan.lower_bound_bytes <= plan.height_bytes
     assert decode_plan(encode_plan(plan)) == plan
@@ -75,7 +76,9 @@ def test_a_plan_is_judged_valid_and_comes_back_from_its_file(fleet: FleetSpec) -
 def test_what_shares_bytes_in_a_plan_is_never_live_at_once(
     fleet: FleetSpec, data: st.DataObject
 ) -> None:
-    plan = plan_fleet(fleet, sizes_of(fleet), PlanOptions(added=data.draw(constraints(fleet))))
+    plan = plan_fleet(
+        fleet, declared_sizes(fleet), PlanOptions(added=data.draw(constraints(fleet)))
+    )
     assert sharing_live_bytes(plan) == set()
 
 

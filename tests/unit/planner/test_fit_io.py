@@ -12,8 +12,8 @@ from planner.makespan import makespan_of
 from planner.model import InstanceId
 from planner.pipeline import PlanOptions, plan_fleet, schedule_of
 from planner.plan import AddedKind, AddedOrder
+from tests.fleets import declared_sizes
 from tests.plans_io import HANDING_YAML
-from tests.strategies_io import sizes_of
 
 SHARED_YAML = """
 version: 1
@@ -33,7 +33,7 @@ pipelines:
 """
 
 FLEET = parse_fleet(HANDING_YAML)
-SIZES = sizes_of(FLEET)
+SIZES = declared_sizes(FLEET)
 FREE = plan_fleet(FLEET, SIZES)
 HANDED = sum(FREE.rule.reserved_bytes(buffer.size_bytes) for buffer in FREE.buffers)
 LARGEST = max(FREE.rule.reserved_bytes(row.work_bytes) for row in FREE.instances)
@@ -66,7 +66,7 @@ def test_blocks_of_instances_are_part_of_the_budget() -> None:
 def test_a_fit_lets_tensors_share_where_that_is_faster(spare_bytes: int) -> None:
     """`y` is over before `c` and lies in its bytes: one lock is enough, and costs no time."""
     fleet = parse_fleet(SHARED_YAML)
-    sizes = sizes_of(fleet)
+    sizes = declared_sizes(fleet)
     lock = AddedOrder(InstanceId("c@q"), InstanceId("c@r"), AddedKind.EXCLUSIVE)
     known = plan_fleet(fleet, sizes, PlanOptions(added=(lock,)))
     length = makespan_of(schedule_of(fleet, known.added)).length

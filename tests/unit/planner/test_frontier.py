@@ -19,9 +19,9 @@ from planner.model import ModelId
 from planner.pipeline import plan_fleet
 from planner.plan import Plan
 from planner.units import KiB
-from tests.frontiers import all_plans, exact, four_lanes, frontier_of, sizes_of
+from tests.fleets import declared_sizes
+from tests.frontiers import all_plans, exact, four_lanes, frontier_of
 from tests.plans_io import HANDING_YAML
-from tests.strategies_io import sizes_of as io_sizes_of
 
 
 def test_no_point_of_the_true_frontier_is_missing() -> None:
@@ -83,7 +83,7 @@ def test_points_are_sorted_judged_and_not_dominated(works: list[int], plans_max:
 
 def test_a_fleet_with_nothing_to_gain_has_one_point() -> None:
     single = replace(four_lanes(), pipelines=four_lanes().pipelines[1:2])
-    got = frontier(plan_fleet(single, sizes_of(single)), _refuse)
+    got = frontier(plan_fleet(single, declared_sizes(single)), _refuse)
     assert len(got.points) == 1
     assert got.knee is None
     assert got.assumed == ()
@@ -152,10 +152,10 @@ def test_a_finished_plan_takes_the_place_of_its_point() -> None:
 
 def test_a_fitter_makes_the_plans_of_each_budget_alone() -> None:
     spec = four_lanes()
-    fitter = Fitter(spec, sizes_of(spec))
-    assert fitter.free == plan_fleet(spec, sizes_of(spec))
+    fitter = Fitter(spec, declared_sizes(spec))
+    assert fitter.free == plan_fleet(spec, declared_sizes(spec))
     for budget in (0, 70 * KiB, 120 * KiB, 180 * KiB, 1 << 30):
-        alone = fit_fleet(spec, sizes_of(spec), budget_bytes=budget)
+        alone = fit_fleet(spec, declared_sizes(spec), budget_bytes=budget)
         assert fitter.within(budget) == alone
         raw = fitter.within(budget, trials_max=0)
         assert (raw.total_bytes, raw.price) == (alone.total_bytes, alone.price)
@@ -164,7 +164,7 @@ def test_a_fitter_makes_the_plans_of_each_budget_alone() -> None:
 
 def test_plans_of_steps_that_hand_tensors_on_fit_what_they_were_made_for() -> None:
     fleet = parse_fleet(HANDING_YAML)
-    fitter = Fitter(fleet, io_sizes_of(fleet))
+    fitter = Fitter(fleet, declared_sizes(fleet))
     got = frontier(fitter.free, fitter.within, plans_max=12)
     assert len(got.points) >= 2
     for more, less in pairwise(got.points):
@@ -178,7 +178,7 @@ def test_plans_of_steps_that_hand_tensors_on_fit_what_they_were_made_for() -> No
 
 def test_fitted_plans_make_the_true_frontier() -> None:
     spec = four_lanes()
-    fitter = Fitter(spec, sizes_of(spec))
+    fitter = Fitter(spec, declared_sizes(spec))
     got = frontier(fitter.free, fitter.within, plans_max=100)
     assert _figures(got) == _figures(frontier_of(spec))
 

@@ -20,11 +20,11 @@ from planner.masks import mask_indices
 from planner.model import ModelId, ModelSize, TensorSpec
 from planner.pipeline import plan_fleet, schedule_of
 from planner.problem import Bound, SolveStatus
+from tests.fleets import declared_sizes
 from tests.plans_io import HANDING_YAML, handing_plan
-from tests.strategies_io import sizes_of
 
 FLEET = parse_fleet(HANDING_YAML)
-SIZES = sizes_of(FLEET)
+SIZES = declared_sizes(FLEET)
 
 
 def test_one_buffer_for_each_frame_in_flight_and_two_for_a_state() -> None:

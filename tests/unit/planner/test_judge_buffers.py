@@ -13,8 +13,8 @@ from planner.judge import Rule, judge
 from planner.model import InstanceId
 from planner.pipeline import plan_fleet
 from planner.plan import Plan
+from tests.fleets import declared_sizes
 from tests.plans_io import handing_plan
-from tests.strategies_io import sizes_of
 
 PLAN = handing_plan()
 NAMES = [buffer.name for buffer in PLAN.buffers]
@@ -202,7 +202,7 @@ pipelines:
 
 def test_buffers_that_are_never_live_together_share_bytes_and_are_no_witness() -> None:
     fleet = parse_fleet(CHAIN_YAML)
-    plan = plan_fleet(fleet, sizes_of(fleet))
+    plan = plan_fleet(fleet, declared_sizes(fleet))
     first, second = plan.buffers
     assert first.offset == second.offset
     broken = replace(plan, witness=(), witness_buffers=(first.name, second.name))

@@ -14,11 +14,12 @@ from planner.fleet import FleetSpec, ModelSpec, PipelineSpec, StepSpec
 from planner.fleet_file import parse_fleet
 from planner.judge import Rule, judge
 from planner.lanes import Assign, LanePool
-from planner.model import ModelId, ModelSize
+from planner.model import ModelId
 from planner.pipeline import PlanOptions, plan_fleet
 from planner.plan import AddedKind, AddedOrder, Plan
 from planner.schedule import Schedule
 from planner.units import MiB
+from tests.fleets import declared_sizes
 
 READER = ModelId("reader")
 ANY, BLOCK = LanePool("ocr", 3), LanePool("ocr", 3, Assign.BLOCK)
@@ -36,7 +37,7 @@ def read(
 
 
 def planned(spec: FleetSpec, *added: AddedOrder) -> Plan:
-    sizes = {m.id: ModelSize(m.work_bytes or 0, m.weight_bytes or 0) for m in spec.models}
+    sizes = declared_sizes(spec)
     return plan_fleet(spec, sizes, PlanOptions(added=added))
 
 

@@ -20,15 +20,8 @@ from planner.report.figures import plan_figures
 from planner.report.text import ROWS_MAX, plan_text
 from planner.schedule import Schedule
 from planner.strategies import strategies
-from tests.fleets import small_fleet
+from tests.fleets import declared_sizes, small_fleet
 from tests.strategies import fleets
-
-
-def sizes_of(fleet: FleetSpec) -> dict[ModelId, ModelSize]:
-    return {
-        model.id: ModelSize(model.work_bytes or 0, model.weight_bytes or 0)
-        for model in fleet.models
-    }
 
 
 def of_files(fleet: FleetSpec) -> FleetSpec:
@@ -45,7 +38,7 @@ def digested(sizes: dict[ModelId, ModelSize]) -> dict[ModelId, ModelSize]:
 
 
 SMALL = of_files(small_fleet())
-SIZES = digested(sizes_of(small_fleet()))
+SIZES = digested(declared_sizes(small_fleet()))
 BIG, LITTLE, SIDE = (DEFAULT_RULE.reserved_bytes(size) for size in (65_536, 8_192, 16_384))
 
 

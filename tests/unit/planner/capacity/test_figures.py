@@ -25,13 +25,13 @@ from planner.plan import Plan
 from planner.problem import SolveStatus
 from planner.report.capacity_text import capacity_text
 from planner.units import MiB
-from tests.fleets import small_fleet
+from tests.fleets import declared_sizes, small_fleet
 from tests.plans import street_corner
 
 
 def small(channels: int = 1) -> Plan:
     fleet = small_fleet(channels=channels)
-    sizes = {m.id: ModelSize(m.work_bytes or 0, m.weight_bytes or 0) for m in fleet.models}
+    sizes = declared_sizes(fleet)
     return plan_fleet(fleet, sizes)
 
 

@@ -22,7 +22,7 @@ from planner.model import ModelId
 from planner.pipeline import plan_fleet
 from planner.plan import AddedKind, AddedOrder, Plan
 from planner.units import MakespanUnit
-from tests.fitted import declared_sizes
+from tests.fleets import declared_sizes
 
 M = ModelId("m")
 

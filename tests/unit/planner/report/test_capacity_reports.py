@@ -27,7 +27,7 @@ from planner.report.figures import capacity_figures
 from planner.report.svg import COLUMNS_MAX, arena_svg
 from planner.report.tables import capacity_markdown, instances_csv, markdown_text
 from planner.units import GiB, MiB
-from tests.fleets import small_fleet
+from tests.fleets import declared_sizes, small_fleet
 from tests.hostile import HOSTILE, hostile_plan
 from tests.plans import street_corner
 
@@ -39,11 +39,8 @@ DEVICES = (
 
 def small(device: DeviceSpec | None = None, channels: int = 2) -> Plan:
     fleet = replace(small_fleet(channels=channels), device=device or DeviceSpec())
-    from planner.model import ModelSize
 
-    return plan_fleet(
-        fleet, {m.id: ModelSize(m.work_bytes or 0, m.weight_bytes or 0) for m in fleet.models}
-    )
+    return plan_fleet(fleet, declared_sizes(fleet))
 
 
 def test_figures_have_every_key_and_sum() -> None:

@@ -15,7 +15,8 @@ from planner.pipeline import plan_fleet
 from planner.report.frontier import frontier_advice, frontier_figures, frontier_text
 from planner.report.frontier_svg import frontier_svg
 from planner.units import KiB, MiB
-from tests.frontiers import all_plans, exact, four_lanes, frontier_of, sizes_of
+from tests.fleets import declared_sizes
+from tests.frontiers import all_plans, exact, four_lanes, frontier_of
 
 GOLDEN = Path(__file__).parents[3] / "golden"
 FORMS: dict[str, Callable[[Frontier], str]] = {
@@ -54,7 +55,9 @@ def hostile() -> FleetSpec:
 
 @pytest.mark.parametrize("spec", [four_lanes(), four_lanes(timed=False), hostile()])
 def test_text_fits_80_columns_and_pictures_are_well_formed(spec: FleetSpec) -> None:
-    found = frontier(plan_fleet(spec, sizes_of(spec)), lambda _: plan_fleet(spec, sizes_of(spec)))
+    found = frontier(
+        plan_fleet(spec, declared_sizes(spec)), lambda _: plan_fleet(spec, declared_sizes(spec))
+    )
     text = frontier_text(found)
     assert all(len(line) <= 80 for line in text.splitlines())
     ElementTree.fromstring(frontier_svg(found))
@@ -126,7 +129,7 @@ def test_what_is_advised() -> None:
     assert any("every step counts 1" in line for line in untimed)
 
     single = replace(spec, pipelines=spec.pipelines[1:2])
-    alone = frontier(plan_fleet(single, sizes_of(single)), lambda _: all_plans(spec)[0])
+    alone = frontier(plan_fleet(single, declared_sizes(single)), lambda _: all_plans(spec)[0])
     assert list(frontier_advice(alone)) == [
         "nothing to choose: everything concurrent takes no more memory than everything serial",
         "one lane for everything costs no time",
