@@ -29,7 +29,7 @@ from planner.makespan import (
 )
 from planner.pipeline import schedule_of
 from planner.plan import Plan
-from planner.rate import PipelineRate, lock_loads, pipeline_rates
+from planner.rate import PipelineRate, RateLimits, lock_loads
 from planner.schedule import Schedule
 from planner.units import NS_IN_1000_S
 
@@ -289,12 +289,13 @@ def point_of(plan: Plan, slowdowns: Mapping[tuple[str, str], int]) -> FrontierPo
         for p in plan.fleet.pipelines
         if p.rate_millihertz is not None
     }
-    rates = pipeline_rates(schedule, times, wanted)
+    limits = RateLimits(schedule, times)
+    rates = limits.rates(wanted)
     return FrontierPoint(
         plan,
         makespan,
         rates,
-        pipeline_rates(schedule, times, wanted, one_lane=True),
+        limits.rates(wanted, one_lane=True),
         _lane_use(schedule, times, rates),
     )
 

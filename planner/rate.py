@@ -17,7 +17,7 @@ several locks may keep them further apart. How long a single frame takes is `mak
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from planner.errors import UsageError
 from planner.lanes import LanePool
@@ -27,12 +27,12 @@ from planner.schedule import Channel, Schedule
 
 __all__ = [
     "PipelineRate",
+    "RateLimits",
     "RatioEdge",
     "RoundBound",
     "channel_period",
     "cycle_ratio",
     "lock_loads",
-    "pipeline_rates",
     "round_bound",
 ]
 
@@ -182,13 +182,17 @@ def lock_loads(schedule: Schedule, times: StepTimes) -> dict[str, dict[str, Frac
     return loads
 
 
-def _held(channel: Channel, index: int) -> Iterator[tuple[str, Fraction]]:
+_Share: TypeAlias = Fraction | int
+"""Of the time of a step: 1, or what a lane of a pool has to carry if all carry the same."""
+
+
+def _held(channel: Channel, index: int) -> Iterator[tuple[str, _Share]]:
     """Yield what a step holds whatever lane it takes, lanes first, and its share of its pool."""
     step, choices = channel.pipeline.steps[index], channel.choices[index]
     lanes = step.lanes_of(channel.index)
     held = frozenset.intersection(*(choice.locks for choice in choices))
     for lock in sorted(held, key=lambda name: (name not in lanes, name)):
-        yield lock, Fraction(1)
+        yield lock, 1
     if isinstance(step.lane, LanePool):
         yield step.lane.name, Fraction(1, step.lane.size)
 
@@ -256,22 +260,19 @@ def round_bound(
 
 @dataclass(frozen=True, slots=True)
 class _Turns:
-    """Steps of channels, any two of which exclude each other: (position, step, share of its time).
-
-    The share is 1, or what a lane of a pool has to carry if all carry the same.
-    """
+    """Steps of channels that exclude each other: (position, step, share of its time)."""
 
     label: str
-    steps: tuple[tuple[int, int, Fraction], ...]
+    steps: tuple[tuple[int, int, _Share], ...]
 
 
 def _exclusive_steps(schedule: Schedule, times: StepTimes) -> list[_Turns]:
     """Return the holders of each lock, and further sets that exclude one another pair by pair."""
-    held: dict[str, list[tuple[int, int, Fraction]]] = {}
-    places: list[tuple[int, int, Fraction]] = []
+    held: dict[str, list[tuple[int, int, _Share]]] = {}
+    places: list[tuple[int, int, _Share]] = []
     for position, channel in enumerate(schedule.channels):
         for step in range(len(channel.choices)):
-            places.append((position, step, Fraction(1)))
+            places.append((position, step, 1))
             for lock, share in _held(channel, step):
                 held.setdefault(lock, []).append((position, step, share))
     found = [_Turns(f"lock {lock}", tuple(steps)) for lock, steps in held.items()]
@@ -332,99 +333,106 @@ class PipelineRate:
         return self.wanted is None and self.most == 0
 
 
-def pipeline_rates(
-    schedule: Schedule,
-    times: StepTimes,
-    wanted: Mapping[str, Fraction],
-    *,
-    one_lane: bool = False,
-) -> tuple[PipelineRate, ...]:
-    """Return the rate that each pipeline can hold at most; all channels of it run at that rate.
-
-    A pipeline with a declared rate has what the others' declared rates leave of its locks. Those
-    without one share what all declared rates leave, max-min fair: none could have more unless one
-    that has no more than it had less.
+class RateLimits:
+    """What limits the rates of a schedule's pipelines, found once for all that may be wanted.
 
     Parameters
     ----------
     schedule : Schedule
     times : mapping of (pipeline, step) to int
-    wanted : mapping of pipeline to Fraction
-        Declared rates, frames in a unit of time of `times`.
-    one_lane : bool
-        Whether a second lane gains nothing: then all executions share one more lock.
-
-    References
-    ----------
-    .. [1] D. Bertsekas, R. Gallager, "Data Networks", 2nd ed. 1992, sec. 6.5.2: progressive
-           filling.
+        Time of one execution, >= 0.
     """
-    sets = _exclusive_steps(schedule, times)
-    if one_lane:
-        steps = [
-            (k, i, Fraction(1))
-            for k, channel in enumerate(schedule.channels)
-            for i in range(len(channel.choices))
+
+    def __init__(self, schedule: Schedule, times: StepTimes) -> None:
+        self._pipelines = [pipeline.id for pipeline in schedule.spec.pipelines]
+        self._periods: dict[str, tuple[Fraction, str]] = {}
+        for channel, period in _periods(schedule.channels, times):
+            slowest = self._periods.get(channel.pipeline.id, (Fraction(-1), ""))
+            if period > slowest[0]:
+                self._periods[channel.pipeline.id] = (period, f"channel {channel.name}")
+        every = dict.fromkeys(self._pipelines, 0)
+        for channel in schedule.channels:
+            steps = range(len(channel.choices))
+            every[channel.pipeline.id] += sum(_time(channel, step, times) for step in steps)
+        self._one_lane = tuple(every.values())
+        # How long each pipeline is in a set, a frame of all its channels. Of sets with the same
+        # loads the first stands for all: channels that are alike have many.
+        self._sets: dict[tuple[_Share, ...], str] = {}
+        for turns in _exclusive_steps(schedule, times):
+            loads: dict[str, _Share] = dict.fromkeys(self._pipelines, 0)
+            for position, step, share in turns.steps:
+                channel = schedule.channels[position]
+                loads[channel.pipeline.id] += share * _time(channel, step, times)
+            self._sets.setdefault(tuple(loads.values()), turns.label)
+
+    def rates(
+        self, wanted: Mapping[str, Fraction], *, one_lane: bool = False
+    ) -> tuple[PipelineRate, ...]:
+        """Return the rate that each pipeline can hold at most; all channels of it run at that rate.
+
+        A pipeline with a declared rate has what the others' declared rates leave of its locks.
+        Those without one share what all declared rates leave, max-min fair: none could have more
+        unless one that has no more than it had less.
+
+        Parameters
+        ----------
+        wanted : mapping of pipeline to Fraction
+            Declared rates, frames in a unit of time of the steps' times.
+        one_lane : bool
+            Whether a second lane gains nothing: then all executions share one more lock.
+
+        References
+        ----------
+        .. [1] D. Bertsekas, R. Gallager, "Data Networks", 2nd ed. 1992, sec. 6.5.2: progressive
+               filling.
+        """
+        sets = self._sets
+        if one_lane:
+            sets = {**sets}
+            sets.setdefault(self._one_lane, "one lane for all")
+        filling = [
+            _Filling(label, dict(zip(self._pipelines, loads, strict=True)), wanted)
+            for loads, label in sets.items()
         ]
-        sets.append(_Turns("one lane for all", tuple(steps)))
-    shares = [_Share(schedule, turns, times, wanted) for turns in sets]
-    periods: dict[str, tuple[Fraction, str]] = {}
-    for channel, period in _periods(schedule.channels, times):
-        slowest = periods.get(channel.pipeline.id, (Fraction(-1), ""))
-        if period > slowest[0]:
-            periods[channel.pipeline.id] = (period, f"channel {channel.name}")
-    rates = {
-        name: _most(
-            periods[name],
-            [(s, s.loads[name], s.left + wanted[name] * s.loads[name]) for s in shares],
-        )
-        for name in wanted
-    }
-    free = [p.id for p in schedule.spec.pipelines if p.id not in wanted]
-    while free:
-        # All that are free rise together until a set is full or a channel at its fastest.
-        most = {
+        rates = {
             name: _most(
-                periods[name],
-                [
-                    (s, sum((s.loads[p] for p in free), Fraction(0)), s.left)
-                    for s in shares
-                    if s.loads[name]
-                ],
+                self._periods[name],
+                [(s, s.loads[name], s.left + wanted[name] * s.loads[name]) for s in filling],
             )
-            for name in free
+            for name in wanted
         }
-        name = min(free, key=lambda name: (most[name][0] is None, most[name][0] or 0))
-        rates[name] = rate, _ = most[name]
-        free.remove(name)
-        for share in shares:
-            share.left -= (rate or 0) * share.loads[name]
-    return tuple(
-        PipelineRate(pipeline.id, wanted.get(pipeline.id), *rates[pipeline.id])
-        for pipeline in schedule.spec.pipelines
-    )
+        free = [name for name in self._pipelines if name not in wanted]
+        while free:
+            # All that are free rise together until a set is full or a channel at its fastest.
+            most = {
+                name: _most(
+                    self._periods[name],
+                    [(s, sum(s.loads[p] for p in free), s.left) for s in filling if s.loads[name]],
+                )
+                for name in free
+            }
+            name = min(free, key=lambda name: (most[name][0] is None, most[name][0] or 0))
+            rates[name] = rate, _ = most[name]
+            free.remove(name)
+            for some in filling:
+                some.left -= (rate or 0) * some.loads[name]
+        return tuple(PipelineRate(name, wanted.get(name), *rates[name]) for name in self._pipelines)
 
 
-class _Share:
+class _Filling:
     """A set of exclusive steps: how long each pipeline is in it a frame, and what time is left."""
 
     def __init__(
-        self, schedule: Schedule, turns: _Turns, times: StepTimes, wanted: Mapping[str, Fraction]
+        self, label: str, loads: Mapping[str, _Share], wanted: Mapping[str, Fraction]
     ) -> None:
-        self.label = turns.label
-        self.loads = {pipeline.id: Fraction(0) for pipeline in schedule.spec.pipelines}
-        for position, step, share in turns.steps:
-            channel = schedule.channels[position]
-            self.loads[channel.pipeline.id] += share * _time(channel, step, times)
-        self.left = Fraction(1)
-        for name, rate in wanted.items():
-            self.left -= rate * self.loads[name]
+        self.label, self.loads = label, loads
+        self.left = Fraction(1) - sum(rate * loads[name] for name, rate in wanted.items())
 
 
 def _most(
-    period: tuple[Fraction, str], shares: Iterable[tuple[_Share, Fraction, Fraction]]
+    period: tuple[Fraction, str], filling: Iterable[tuple[_Filling, _Share, Fraction]]
 ) -> tuple[Fraction | None, str]:
     """Return the highest rate that a channel's period and (set, load, time left) allow."""
     limits = [(1 / period[0], period[1])] if period[0] else []
-    limits += [(max(Fraction(0), left) / load, share.label) for share, load, left in shares if load]
+    limits += [(max(Fraction(0), left) / load, some.label) for some, load, left in filling if load]
     return min(limits, key=lambda limit: limit[0], default=(None, ""))

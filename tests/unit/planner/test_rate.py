@@ -12,12 +12,12 @@ from planner.errors import UsageError
 from planner.fleet import FleetSpec, ModelSpec, PipelineSpec, StepSpec
 from planner.model import ModelId
 from planner.rate import (
+    RateLimits,
     RatioEdge,
     RoundBound,
     channel_period,
     cycle_ratio,
     lock_loads,
-    pipeline_rates,
     round_bound,
 )
 from planner.schedule import OrderEdge, Schedule
@@ -108,7 +108,7 @@ def test_steps_that_take_no_time_bound_nothing() -> None:
     schedule = Schedule.of_fleet(fleet(PipelineSpec("p", (StepSpec("s", M, "x"),))))
     bound = round_bound(schedule, {("p", "s"): 0})
     assert bound == RoundBound(Fraction(0), "")
-    (rate,) = pipeline_rates(schedule, {("p", "s"): 0}, {"p": Fraction(25)})
+    (rate,) = RateLimits(schedule, {("p", "s"): 0}).rates({"p": Fraction(25)})
     assert rate.most is None
     assert rate.feasible
 
@@ -164,7 +164,7 @@ def test_rates_fill_the_locks_and_leave_declared_rates_alone(
         for pipeline, rate in zip(spec.pipelines, declared, strict=False)
         if rate
     }
-    rates = {rate.pipeline: rate for rate in pipeline_rates(schedule, times, wanted)}
+    rates = {rate.pipeline: rate for rate in RateLimits(schedule, times).rates(wanted)}
     loads = lock_loads(schedule, times)
     used = {name: wanted.get(name, rate.most) or Fraction(0) for name, rate in rates.items()}
     for name, rate in rates.items():
@@ -208,7 +208,7 @@ def test_declared_rates_come_first_and_say_what_limits_them() -> None:
     )
     times = {("camera", "s"): 10, ("door", "s"): 20, ("audio", "s"): 5}
     schedule = Schedule.of_fleet(spec)
-    camera, door, audio = pipeline_rates(schedule, times, {"camera": Fraction(1, 40)})
+    camera, door, audio = RateLimits(schedule, times).rates({"camera": Fraction(1, 40)})
     assert (camera.most, camera.feasible, camera.limited_by) == (
         Fraction(1, 20),
         True,
@@ -218,13 +218,13 @@ def test_declared_rates_come_first_and_say_what_limits_them() -> None:
     assert (audio.most, audio.limited_by) == (Fraction(1, 5), "channel audio[0]")
     wanted = {"camera": Fraction(1, 25), "door": Fraction(1, 50)}
     assert not any(rate.is_left_out for rate in (camera, door, audio))
-    camera, door, audio = pipeline_rates(schedule, times, {"camera": Fraction(1, 10)})
+    camera, door, audio = RateLimits(schedule, times).rates({"camera": Fraction(1, 10)})
     assert (door.most, door.is_left_out, audio.is_left_out) == (Fraction(0), True, False)
     assert not camera.is_left_out, "it asks for too much, which `feasible` says"
-    camera, door, _ = pipeline_rates(schedule, times, wanted)
+    camera, door, _ = RateLimits(schedule, times).rates(wanted)
     assert (camera.most, camera.feasible) == (Fraction(3, 100), False)
     assert (door.most, door.feasible) == (Fraction(1, 100), False)
-    assert [a.most for a in pipeline_rates(schedule, times, {})] == [
+    assert [a.most for a in RateLimits(schedule, times).rates({})] == [
         Fraction(1, 40),
         Fraction(1, 40),
         Fraction(1, 5),
@@ -241,7 +241,7 @@ def test_steps_that_exclude_one_another_pair_by_pair_take_turns() -> None:
     assert round_bound(schedule, times) == RoundBound(
         Fraction(40), "turns of m@cam-0 and 3 more steps"
     )
-    (rate,) = pipeline_rates(schedule, times, {})
+    (rate,) = RateLimits(schedule, times).rates({})
     assert rate.most == Fraction(1, 40)
     two = Schedule.of_fleet(spec, exclusive=pairs[:1])
     assert round_bound(two, times) == RoundBound(Fraction(20), "lock m@cam-0|m@cam-1")
@@ -253,7 +253,7 @@ def test_one_lane_for_all_holds_the_sum() -> None:
         PipelineSpec("q", (StepSpec("s", M, "y"),)),
     )
     times = {("p", "s"): 5, ("q", "s"): 10}
-    rates = pipeline_rates(Schedule.of_fleet(spec), times, {"q": Fraction(1, 20)}, one_lane=True)
+    rates = RateLimits(Schedule.of_fleet(spec), times).rates({"q": Fraction(1, 20)}, one_lane=True)
     assert [(r.most, r.limited_by) for r in rates] == [
         (Fraction(1, 20), "one lane for all"),
         (Fraction(1, 10), "channel q[0]"),  # a declared rate comes before what has none
