@@ -13,6 +13,7 @@ from enum import StrEnum
 from math import gcd
 from typing import Final
 
+from planner.capacity.budget import Budget
 from planner.capacity.joins import Heights, JoinedHeights
 from planner.capacity.variants import plan_variant
 from planner.fleet import CHANNEL_PLACEHOLDER, EXECUTIONS_MAX, FleetSpec, PipelineSpec
@@ -90,19 +91,9 @@ class GrowthOptions:
     instances_max: int = 2_500
     planned_max: int = 12_000
 
-
-class _Budget:
-    """Instances that may still be planned."""
-
-    def __init__(self, options: GrowthOptions) -> None:
-        self.options = options
-        self.left = options.planned_max
-
-    def take(self, n: int) -> bool:
-        if n > self.options.instances_max or n > self.left:
-            return False
-        self.left -= n
-        return True
+    def budget(self) -> Budget:
+        """Return what may be planned, nothing taken yet."""
+        return Budget(self.planned_max, self.instances_max)
 
 
 def channels_fit(plan: Plan, options: GrowthOptions = GrowthOptions()) -> tuple[ChannelsFit, ...]:
@@ -113,8 +104,8 @@ def channels_fit(plan: Plan, options: GrowthOptions = GrowthOptions()) -> tuple[
     Where a plan is not proven optimal a larger fleet may get a lower plan than a smaller one; the
     number returned still fits, and one more does not: the whole was planned, or each of its groups.
     """
-    budget = _Budget(options)
-    return tuple(_of_pipeline(plan, pipeline, budget) for pipeline in plan.fleet.pipelines)
+    most, budget = options.channels_max, options.budget()
+    return tuple(_of_pipeline(plan, pipeline, most, budget) for pipeline in plan.fleet.pipelines)
 
 
 def channels_of(
@@ -127,7 +118,8 @@ def channels_of(
     SpecError
         The fleet has no such pipeline. Caused by the caller.
     """
-    return _of_pipeline(plan, plan.fleet.pipeline(pipeline_id), _Budget(options))
+    pipeline = plan.fleet.pipeline(pipeline_id)
+    return _of_pipeline(plan, pipeline, options.channels_max, options.budget())
 
 
 def together_fit(plan: Plan, options: GrowthOptions = GrowthOptions()) -> ChannelsFit:
@@ -155,7 +147,7 @@ def together_fit(plan: Plan, options: GrowthOptions = GrowthOptions()) -> Channe
         for end in (saturation(pipeline),)
     ]
     end = None if None in ends else max(2, *(each for each in ends if each))
-    asking = _Asking(plan, scaled, unit, _Budget(options))
+    asking = _Asking(plan, scaled, unit, options.budget())
     largest, status = _search(asking, most, end)
     return ChannelsFit("", unit, largest, status)
 
@@ -198,13 +190,15 @@ def _executions(pipeline: PipelineSpec) -> int:
     return (pipeline.frames_in_flight + 1) * len(pipeline.steps)
 
 
-def _of_pipeline(plan: Plan, pipeline: PipelineSpec, budget: _Budget) -> ChannelsFit:
+def _of_pipeline(
+    plan: Plan, pipeline: PipelineSpec, channels_max: int, budget: Budget
+) -> ChannelsFit:
     def counted(channels: int) -> FleetSpec:
         return with_channels(plan.fleet, {pipeline.id: channels})
 
     others = sum(item.channels * _executions(item) for item in plan.fleet.pipelines)
     room = EXECUTIONS_MAX - others + pipeline.channels * _executions(pipeline)
-    most = min(budget.options.channels_max, room // _executions(pipeline))
+    most = min(channels_max, room // _executions(pipeline))
     asking = _Asking(plan, counted, pipeline.channels, budget)
     largest, status = _search(asking, most, saturation(pipeline))
     return ChannelsFit(pipeline.id, pipeline.channels, largest, status)
@@ -214,7 +208,7 @@ class _Asking:
     """Variants of a plan's fleet by a count; `variant(current)` is the fleet itself."""
 
     def __init__(
-        self, plan: Plan, variant: Callable[[int], FleetSpec], current: int, budget: _Budget
+        self, plan: Plan, variant: Callable[[int], FleetSpec], current: int, budget: Budget
     ) -> None:
         self.plan = plan
         self.variant = variant

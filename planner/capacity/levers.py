@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
+from planner.capacity.budget import Budget
 from planner.capacity.variants import plan_variant
 from planner.columns import natural
 from planner.conflict import ConflictRelation
@@ -142,7 +143,7 @@ class _Asking:
     def __init__(self, plan: Plan, options: LeverOptions) -> None:
         self._plan = plan
         self._options = options
-        self._left = options.planned_max
+        self._budget = Budget(options.planned_max)
         self._positions = {row.id: position for position, row in enumerate(plan.instances)}
         self._relation = ConflictRelation.of_schedule(schedule_of(plan.fleet, plan.added))
         self._problem = work_problem(self._relation, plan.work_reserved, plan.buffers, plan.rule)
@@ -157,7 +158,7 @@ class _Asking:
         own = tuple(renumber(masks[i], part.members) for i in part.members)
         sizes = tuple(0 if i == position else self._problem.sizes[i] for i in part.members)
         if (sizes, own) not in self._heights:
-            if not self._take(len(part.members)):
+            if not self._budget.take(len(part.members)):
                 return None
             self._heights[sizes, own] = self._height(part.members, sizes, own)
         # Without the instance the offsets of the plan still serve: nothing is ever lost.
@@ -212,7 +213,7 @@ class _Asking:
         others = [lane for lane in lanes if isinstance(lane, str) and lane not in origins]
         targets = others[: self._options.lanes_max]
         for lane in targets:
-            if not self._take(len(plan.instances)):
+            if not self._budget.take(len(plan.instances)):
                 return best if best[0] else (None, "", 0)
             fleet = _moved(plan.fleet, row, origins, lane)
             freed = plan.total_bytes - plan_variant(plan, fleet).total_bytes
@@ -220,12 +221,6 @@ class _Asking:
                 gone = plan.fleet.instances().keys() - fleet.instances().keys()
                 best = freed, lane, len(gone)
         return best
-
-    def _take(self, n: int) -> bool:
-        if n > self._left:
-            return False
-        self._left -= n
-        return True
 
 
 _Lanes: TypeAlias = tuple[str | LanePool, ...]

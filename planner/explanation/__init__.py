@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from planner.capacity import DeviceModel
+from planner.capacity.budget import Budget
 from planner.explanation.changes import Change, ChangeKind, changed
 from planner.explanation.culprits import Culprits, find_culprits
 from planner.explanation.ways_out import WayOut, WaysOptions, WaysOut, find_ways_out
@@ -77,19 +78,6 @@ def explain_misfit(
     """
     if plan.fits:
         return None
-    culprits = find_culprits(plan, _Budget(options.culprits_max).take)
+    culprits = find_culprits(plan, Budget(options.culprits_max).take)
     ways = find_ways_out(plan, culprits.instances, devices, options.ways)
     return Explanation(culprits, ways)
-
-
-class _Budget:
-    """Instances that may still be planned."""
-
-    def __init__(self, planned_max: int) -> None:
-        self._left = planned_max
-
-    def take(self, instances: int) -> bool:
-        if instances > self._left:
-            return False
-        self._left -= instances
-        return True
