@@ -25,9 +25,10 @@ from types import TracebackType
 from arena.device.adaptors import RaceCheck
 from arena.device.base import StreamId
 from arena.errors import DeviceError
+from arena.fleet import Fleet
+from arena.frames import Frame
 from arena.references import Case, FrameCase, References, execute_once
-from arena.running import Frame, Submission
-from arena.session import Fleet
+from arena.running import Submission
 from planner.errors import UsageError
 from planner.fleet import PipelineSpec, channel_name
 from planner.model import InstanceId

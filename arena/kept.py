@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from arena.device.base import Device, DeviceRange
+from arena.fleet import Fleet
 from arena.references import FrameCase, References
-from arena.session import Fleet
 from planner.fleet import channel_name
 
 __all__ = ["Note", "kept_stages", "poison_around"]

@@ -29,8 +29,8 @@ from arena.device.base import Device, Launch, StreamId
 from arena.errors import DeviceError
 from arena.gears import largest_gear
 from arena.loader import LoadedFleet, LoadedInstance, load_plan
+from arena.plan_files import OpenedPlan
 from arena.references import Outputs, execute_once
-from arena.session import OpenedPlan
 from arena.sources import source_for
 from planner.errors import UsageError
 from planner.fleet import instance_id

@@ -19,13 +19,8 @@ from typing import Any
 from arena.device.acl import AclDevice, import_acl
 from arena.errors import DeviceError, GuardError
 from arena.memory import Arena, reserve
-from arena.session import (
-    OpenedPlan,
-    compare_digests,
-    open_plan,
-    refuse_misfit,
-    refuse_violations,
-)
+from arena.plan_files import OpenedPlan, compare_digests, open_plan, refuse_violations
+from arena.session import refuse_misfit
 from planner.errors import ArenaError, PlanError, UsageError
 from planner.fleet import instance_id
 from planner.model import InstanceId

@@ -15,9 +15,9 @@ from math import lcm
 from typing import Final, TypeAlias
 
 from arena.device.base import Argument, Device, StreamId
+from arena.fleet import Fleet
 from arena.gears import gear_choices
 from arena.loader import LoadedInstance
-from arena.session import Fleet
 from arena.tensors import ELEMENT_TYPES
 from planner.fleet import PipelineSpec, StepSpec, channel_name, instance_id
 from planner.model import InstanceId, TensorSpec

@@ -8,272 +8,48 @@ Planning rooms are imported only when something must be planned: with a plan fil
 standard library and `acl` alone.
 """
 
-import hashlib
 import importlib
-import threading
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
 from pathlib import Path
-from types import ModuleType, TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self
+from types import ModuleType
+from typing import Any
 
 from arena.device import open_device
 from arena.device.adaptors import RaceCheck
 from arena.device.base import Device, LoadOptions, StreamId
 from arena.errors import DeviceError
-from arena.files import read_bytes, rebase_path, write_atomically
-from arena.formats import read_model_facts
-from arena.gears import GearChoice
+from arena.files import read_bytes
+from arena.fleet import Fleet
 from arena.guard import Guard
 from arena.loader import load_plan
 from arena.measuring import Meter
 from arena.memory import failure_of
-from arena.running import Frame, Runner
-from arena.sources import Readers, is_for_cpu, model_source, source_for
-from arena.tensors import HostArray
-from planner.codec import PLAN_FORMAT, claims_plan, decode_plan, encode_plan, examine_plan
-from planner.errors import ArenaError, DecodeError, PlanError, UsageError
-from planner.fleet import Dedupe, FleetSpec, ModelSpec
-from planner.judge import judge
+from arena.plan_files import (
+    OpenedPlan,
+    compare_digests,
+    is_plan_file,
+    open_plan,
+    refuse_violations,
+)
+from arena.running import Runner
+from arena.sources import Readers, is_for_cpu, source_for
+from planner.errors import PlanError, UsageError
+from planner.fleet import FleetSpec, ModelSpec
 from planner.measured import FleetReport
 from planner.plan import Plan
 from planner.units import format_bytes
 
-if TYPE_CHECKING:
-    from arena.metrics import Metrics
-    from arena.trace import Trace
-
 __all__ = [
     "Fleet",
     "FleetReport",
-    "OpenedPlan",
     "attach",
-    "compare_digests",
     "default_device",
-    "judge_file",
     "load_opened",
-    "open_plan",
     "open_plan_or_fleet",
     "plan_and_load",
     "refuse_misfit",
-    "refuse_violations",
-    "write_plan",
 ]
-
-_HEAD_BYTES: Final = 512
-
-
-@dataclass(frozen=True, slots=True)
-class OpenedPlan:
-    """A judged plan, and the folder that its model files are relative to."""
-
-    plan: Plan
-    base: Path
-    warnings: tuple[str, ...] = ()
-
-
-def open_plan(path: Path) -> OpenedPlan:
-    """Read a plan file, judge it, and refuse it with every reason if it is not valid.
-
-    Raises
-    ------
-    DecodeError
-        The file is no plan, or damaged.
-    PlanError
-        The judge found violations; the message names them.
-    """
-    try:
-        plan = decode_plan(read_bytes(path))
-    except DecodeError as error:
-        raise DecodeError(f"{path}: the plan file is changed or cut off: {error}") from error
-    refuse_violations(plan, str(path))
-    return OpenedPlan(plan, path.parent)
-
-
-def judge_file(path: Path) -> list[str]:
-    """Return everything that is wrong with a plan file, as text; empty: it is valid.
-
-    Raises
-    ------
-    DecodeError
-        The file is not a JSON object that claims to be a plan.
-    """
-    data = read_bytes(path)
-    if not claims_plan(data):
-        cut = ", or one that is cut off" if _is_plan_file(data) else ""
-        raise DecodeError(f"{path}: is no plan file{cut}")
-    try:
-        plan, contradictions = examine_plan(data)
-    except DecodeError as error:
-        return [str(error)]
-    return [str(found) for found in (*contradictions, *judge(plan))]
-
-
-def write_plan(plan: Plan, path: Path, *, base: Path) -> None:
-    """Write a plan file; model files, relative to `base`, become relative to the plan file."""
-    models = tuple(
-        replace(model, file=rebase_path(model.file, old=base, new=path.parent))
-        for model in plan.fleet.models
-    )
-    moved = replace(plan, fleet=replace(plan.fleet, models=models))
-    write_atomically(path, encode_plan(moved))
-
-
-class Fleet:
-    """A loaded fleet: frames run its steps in the order and under the locks of its plan.
-
-    Made by `plan_and_load`; a context manager. Methods may be called from any thread.
-
-    Attributes
-    ----------
-    plan : Plan
-    runner : Runner
-        What executes; `runner.loaded` has every instance with its handle.
-    closing : ExitStack
-        What `close` undoes.
-    """
-
-    def __init__(self, plan: Plan, runner: Runner, meter: Meter) -> None:
-        self.plan = plan
-        self.runner = runner
-        self.closing = ExitStack()
-        self._closing_lock = threading.Lock()
-        self._meter = meter
-        self._metrics: Metrics | None = None
-
-    @property
-    def device(self) -> Device:
-        """The device that the fleet is loaded on."""
-        return self.runner.device
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def frame(self, channel: str, *, timeout_s: float | None = 60.0) -> Frame:
-        """Wait for a place in `channel` and return its next frame, a context manager.
-
-        Parameters
-        ----------
-        channel : str
-            ``camera[0]``; of a pipeline with one channel, its name alone will do.
-        timeout_s : float or None
-            Longest of each wait in this frame, seconds; None: without limit.
-
-        Raises
-        ------
-        GuardTimeoutError
-            No place became free in time; says what held it.
-        GuardError
-            Unknown channel, or this thread must not wait here.
-        """
-        return self.runner.open_frame(self._channel(channel), timeout_s)
-
-    def run(
-        self,
-        address: str,
-        inputs: object = None,
-        *,
-        gear: GearChoice = None,
-        timeout_s: float | None = 60.0,
-    ) -> dict[str, HostArray]:
-        """Run one step in a frame of its own: ``fleet.run("camera[0].detect", x)``."""
-        channel, dot, step = address.partition("].")
-        if not dot:
-            channel, dot, step = address.partition(".")
-        else:
-            channel += "]"
-        if not step:
-            raise UsageError(f"found {address!r}, expected channel and step: 'camera[0].detect'")
-        with self.frame(channel, timeout_s=timeout_s) as frame:
-            return frame.run(step, inputs, gear=gear)
-
-    def reset_states(self, channel: str) -> None:
-        """Let the next frame of `channel` start from zeros, as the first did; between its frames.
-
-        For states that steps carry from frame to frame (`state` in the fleet file): another video,
-        another speaker.
-        """
-        self.runner.reset_states(self._channel(channel))
-
-    def report(self) -> FleetReport:
-        """Return what was measured so far beside what was planned."""
-        return self._meter.report()
-
-    def trace(self) -> "Trace":
-        """Record what runs from now on; `Trace.write` gives a file that Perfetto opens.
-
-        Examples
-        --------
-        >>> import tempfile
-        >>> from planner.fleet import ModelSpec, PipelineSpec, StepSpec
-        >>> from planner.model import ModelId
-        >>> model = ModelSpec(ModelId("m"), work_bytes=4096, weight_bytes=512)
-        >>> spec = FleetSpec("one", (model,), (PipelineSpec("p", (StepSpec("s", model.id, "l"),)),))
-        >>> with plan_and_load(spec, device="twin") as fleet, tempfile.TemporaryDirectory() as to:
-        ...     trace = fleet.trace()
-        ...     outputs = fleet.run("p.s", bytes(64))
-        ...     trace.write(f"{to}/trace.json")
-        """
-        from arena.trace import Trace
-
-        trace = Trace(self.plan, self.device.name)
-        self.runner.watch(trace.watch)
-        return trace
-
-    def metrics(self, *, port: int | None = None) -> "Metrics":
-        """Count what runs from the first call on, for Prometheus.
-
-        Parameters
-        ----------
-        port : int or None
-            Serve them there on the loopback address until the fleet is closed, 0: on any free
-            port; None: do not serve. `Metrics.serve` does it later.
-
-        Raises
-        ------
-        UsageError
-            prometheus-client is missing, or the port cannot be had. Caused by the caller.
-        """
-        from arena.metrics import Metrics
-
-        with self._closing_lock:
-            if self._metrics is None:
-                self._metrics = Metrics(self.plan, self.device)
-                self.closing.callback(self._metrics.close)
-                self.runner.watch(self._metrics.tally.watch)
-        if port is not None:
-            self._metrics.serve(port)
-        return self._metrics
-
-    def close(self) -> None:
-        """Withdraw what waits, wait for what runs, unload, free, release the device; idempotent."""
-        self.runner.close()  # Refused inside a slot, or interrupted: then nothing is given back.
-        with self._closing_lock:
-            try:
-                self.closing.close()
-            except ArenaError as last:
-                first: BaseException = last
-                while isinstance(first.__context__, ArenaError):
-                    first = first.__context__
-                if first is not last:
-                    first.add_note(str(last))
-                raise first from None  # What failed first is the cause of the rest.
-
-    def _channel(self, name: str) -> str:
-        if "[" not in name:
-            for pipeline in self.plan.fleet.pipelines:
-                if pipeline.id == name and pipeline.channels == 1:
-                    return f"{name}[0]"
-        return name
 
 
 def plan_and_load(
@@ -478,7 +254,7 @@ def open_plan_or_fleet(
     A plan file's model files are compared with its digests, unless `compare_files` is false: who
     only reports on a plan needs no models.
     """
-    if not _is_plan_file(read_bytes(path)):
+    if not is_plan_file(read_bytes(path)):
         plan_file = _planning(str(path)).plan_file
         planned = plan_file(path, memory_bytes=memory_bytes, readers=readers, progress=progress)
         return OpenedPlan(planned.plan, planned.base, planned.warnings)
@@ -492,11 +268,6 @@ def open_plan_or_fleet(
     return opened
 
 
-def _is_plan_file(data: bytes) -> bool:
-    """Return whether a file is a plan, intact or cut off: its format stands at the beginning."""
-    return claims_plan(data) or f'"{PLAN_FORMAT}"'.encode() in data[:_HEAD_BYTES]
-
-
 def _planning(what: str) -> Any:
     """Return the room that plans; a board, where its packages are missing, loads plan files."""
     try:
@@ -506,55 +277,6 @@ def _planning(what: str) -> Any:
             f"{what} must be planned first, and planning cannot be imported here ({error}): plan "
             "it where npu-arena is installed with its dependencies, and load the plan file here"
         ) from error
-
-
-def refuse_violations(plan: Plan, where: str) -> None:
-    """Raise `PlanError` with what the judge found, if it found anything; `where` begins it."""
-    violations = judge(plan)
-    if violations:
-        listed = "; ".join(str(violation) for violation in violations[:5])
-        raise PlanError(f"{where}: {len(violations)} violations: {listed}")
-
-
-def compare_digests(opened: OpenedPlan, readers: Readers | None) -> None:
-    """Refuse a plan whose model files are not the files that it was made of.
-
-    Where equal weights of different files share a buffer (`dedupe: weights`), the weight bytes are
-    compared as well. Each file is read once.
-    """
-    by_weights = opened.plan.fleet.device.dedupe is Dedupe.WEIGHTS
-    known: dict[Path, tuple[str, str]] = {}
-    for model, size in opened.plan.sizes:
-        spec = opened.plan.fleet.model(model)
-        if not spec.file:
-            continue
-        source = model_source(spec, opened.base, readers)
-        if source.path is None:
-            assert source.read is not None
-            found = _digests(source.read(), weights=by_weights)
-        else:
-            if source.path not in known:
-                known[source.path] = _digests(source.path, weights=by_weights)
-            found = known[source.path]
-        wanted = (size.file_digest, size.weights_digest if by_weights else "")
-        if found != wanted:
-            what = "digest" if found[0] != wanted[0] else "weights with digest"
-            mine, plans = next((a, b) for a, b in zip(found, wanted, strict=True) if a != b)
-            raise PlanError(
-                f"model {model!r}: {source.name} has {what} {mine[:16] or 'none'}..., the plan was "
-                f"made of {plans[:16] or 'none'}...: plan again, or bring back the file"
-            )
-
-
-def _digests(content: Path | bytes, *, weights: bool) -> tuple[str, str]:
-    """Return the digests of a model file and of its weights, the latter empty unless asked for."""
-    if weights:
-        facts = read_model_facts(content)
-        return facts.file_sha256, facts.weights_sha256
-    if isinstance(content, bytes):
-        return hashlib.sha256(content).hexdigest(), ""
-    with content.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest(), ""
 
 
 def _start(

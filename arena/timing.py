@@ -20,10 +20,12 @@ from typing import Final, TypeAlias
 
 from arena.device.base import StreamId
 from arena.errors import DeviceError
+from arena.fleet import Fleet
 from arena.gears import largest_gear
 from arena.loader import LoadedInstance
+from arena.plan_files import OpenedPlan
 from arena.references import execute_once, seeded_inputs
-from arena.session import Fleet, OpenedPlan, default_device, load_opened
+from arena.session import default_device, load_opened
 from arena.sizes import measure_models
 from arena.sources import Readers
 from planner.errors import PlanError

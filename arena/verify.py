@@ -20,12 +20,14 @@ from pathlib import Path
 from typing import Final
 
 from arena.device.base import Device, DeviceRange, ModelDescription
+from arena.fleet import Fleet
 from arena.gears import gear_choices, largest_gear
 from arena.kept import Note, kept_stages
 from arena.loader import LoadedInstance
 from arena.negative_control import control_detected
+from arena.plan_files import OpenedPlan
 from arena.references import Outputs, execute_once, seeded_inputs
-from arena.session import Fleet, OpenedPlan, default_device, load_opened
+from arena.session import default_device, load_opened
 from planner.errors import UsageError
 from planner.model import InstanceId, ModelId, TensorSpec
 from planner.units import align_up

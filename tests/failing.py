@@ -9,7 +9,8 @@ import pytest
 from arena.device import open_device
 from arena.device.adaptors import FaultyDevice
 from arena.errors import DeviceError
-from arena.session import Fleet, plan_and_load
+from arena.fleet import Fleet
+from arena.session import plan_and_load
 from planner.fleet import FleetSpec
 
 __all__ = ["fail_then_withdraw", "failing_once"]

@@ -30,7 +30,7 @@ def check(
     A valid plan may still not fit its device: that is said.
     """
     from arena.comparison import MatchState, compare_files
-    from arena.session import judge_file, open_plan
+    from arena.plan_files import judge_file, open_plan
 
     violations = judge_file(plan_file)
     plan = None if violations else open_plan(plan_file).plan

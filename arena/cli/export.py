@@ -24,7 +24,7 @@ def export(
 ) -> int:
     """Write the offsets and sizes of a plan as a C header or as CSV."""
     from arena.files import write_atomically
-    from arena.session import open_plan
+    from arena.plan_files import open_plan
     from planner.report.c_header import c_header as header_of
     from planner.report.tables import instances_csv
 

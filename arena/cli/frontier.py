@@ -47,7 +47,7 @@ def frontier(
     found = planned.frontier
     files: list[str] = []
     if save is not None:
-        from arena.session import write_plan
+        from arena.plan_files import write_plan
 
         save.mkdir(parents=True, exist_ok=True)
         for index, point in enumerate(found.points, start=1):

@@ -37,6 +37,7 @@ def plan(
     Where it does not fit: which instances cannot fit together, and what each way out frees and
     costs.
     """
+    from arena.plan_files import write_plan
     from arena.planning import plan_file
     from planner.report.explanation import explanation_figures
     from planner.report.figures import plan_figures
@@ -50,8 +51,6 @@ def plan(
             fleet, memory_bytes=limit, fit_bytes=budget, times=times, progress=advance
         )
     if output is not None:
-        from arena.session import write_plan  # without -o, nothing that runs plans is loaded
-
         write_plan(planned.plan, output, base=planned.base)
     warn((*planned.warnings, *counted_twice(planned.plan.fleet, device_model)))
     why = misfit_of(planned.plan)

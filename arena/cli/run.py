@@ -18,7 +18,7 @@ from planner.errors import UsageError
 
 if TYPE_CHECKING:
     from arena.exercise import Outcome
-    from arena.session import Fleet
+    from arena.fleet import Fleet
     from planner.measured import FleetReport
     from planner.plan import Plan
 

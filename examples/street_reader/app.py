@@ -17,7 +17,7 @@ Array = np.ndarray[Any, Any]
 
 
 class Frame(Protocol):
-    """What is used of `arena.running.Frame`."""
+    """What is used of `arena.frames.Frame`."""
 
     def run(self, step: str, inputs: object = None) -> dict[str, Any]:
         """Execute a step."""
@@ -25,7 +25,7 @@ class Frame(Protocol):
 
 
 class Fleet(Protocol):
-    """What is used of `arena.session.Fleet`."""
+    """What is used of `arena.fleet.Fleet`."""
 
     def frame(self, channel: str) -> Any:
         """Wait for a place and return the channel's next frame."""

@@ -11,7 +11,7 @@ import pytest
 from arena import exercise as exercise_module
 from arena.cli import execute
 from arena.errors import DeviceError
-from arena.session import Fleet
+from arena.fleet import Fleet
 from planner.units import MiB
 from tests.commands import arena
 from tests.fleets import write_fleet

@@ -4,7 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from arena.session import open_plan_or_fleet, write_plan
+from arena.plan_files import write_plan
+from arena.session import open_plan_or_fleet
 from tests.fleets import write_fleet
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -16,9 +16,9 @@ from arena.device import open_device
 from arena.device.adaptors.adaptor import Adaptor
 from arena.device.base import Device, DeviceRange, Launch
 from arena.errors import DeviceError
+from arena.plan_files import OpenedPlan
 from arena.planning import plan_file
 from arena.references import seeded_inputs
-from arena.session import OpenedPlan
 from arena.sizes import read_facts
 from arena.verify import verify
 from planner.plan import Plan

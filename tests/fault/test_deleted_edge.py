@@ -6,7 +6,8 @@ from pathlib import Path
 
 from arena.device import open_device
 from arena.device.adaptors import Race, RaceCheck
-from arena.session import OpenedPlan, load_opened
+from arena.plan_files import OpenedPlan
+from arena.session import load_opened
 from planner.judge import judge
 from planner.model import ModelId
 from planner.pipeline import plan_fleet

@@ -8,7 +8,8 @@ import pytest
 
 from arena.device import open_device
 from arena.device.adaptors import Race, RaceCheck
-from arena.session import OpenedPlan, load_opened
+from arena.plan_files import OpenedPlan
+from arena.session import load_opened
 from planner.fit import fit_fleet
 from planner.fleet import FleetSpec, ModelSpec, PipelineSpec, StepSpec
 from planner.judge import judge

@@ -14,11 +14,13 @@ from arena.device.acl import AclDevice
 from arena.device.adaptors import Race, RaceCheck
 from arena.device.twin import Twin
 from arena.exercise import exercise
+from arena.fleet import Fleet
 from arena.formats import read_model_facts
 from arena.formats.arena_file import read_model
 from arena.formats.om_tensors import GearsKind
+from arena.plan_files import OpenedPlan, open_plan, write_plan
 from arena.planning import plan_file
-from arena.session import Fleet, OpenedPlan, load_opened, open_plan, plan_and_load, write_plan
+from arena.session import load_opened, plan_and_load
 from arena.sources import stand_in_of_network
 from arena.tensors import HostArray
 from arena.verify import verify

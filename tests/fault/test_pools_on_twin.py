@@ -16,7 +16,8 @@ from arena.device import open_device
 from arena.device.adaptors import Race, RaceCheck
 from arena.device.twin import TwinConfig
 from arena.exercise import exercise
-from arena.session import OpenedPlan, load_opened, plan_and_load
+from arena.plan_files import OpenedPlan
+from arena.session import load_opened, plan_and_load
 from arena.tensors import HostArray
 from planner.fleet import CrossStream, DeviceSpec, FleetSpec, ModelSpec, PipelineSpec, StepSpec
 from planner.judge import judge

@@ -12,7 +12,8 @@ from arena.device import open_device
 from arena.device.adaptors import Adaptor, FaultyDevice, Race, RaceCheck, TrackingDevice
 from arena.device.base import Device, Launch
 from arena.errors import DeviceError, GuardError
-from arena.session import Fleet, plan_and_load
+from arena.fleet import Fleet
+from arena.session import plan_and_load
 from planner.fleet import CrossStream
 from tests.fleets import small_fleet
 

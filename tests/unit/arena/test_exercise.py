@@ -15,8 +15,10 @@ from arena.device.adaptors.adaptor import Adaptor
 from arena.device.twin import TwinConfig
 from arena.errors import DeviceError
 from arena.exercise import exercise
+from arena.fleet import Fleet
+from arena.frames import Frame
 from arena.references import INPUTS_EACH
-from arena.running import Frame, Runner, Submission
+from arena.running import Submission
 from arena.session import plan_and_load
 from planner.errors import UsageError
 from planner.fleet import FleetSpec, ModelSpec, PipelineSpec, StepSpec
@@ -45,10 +47,10 @@ class InProgress:
         self.most: Counter[str] = Counter()
         self.together = 0
         lock = threading.Lock()
-        open_frame, leave = Runner.open_frame, Frame.__exit__
+        open_frame, leave = Fleet.frame, Frame.__exit__
 
-        def opened(runner: Runner, channel: str, timeout_s: float | None) -> Frame:
-            frame = open_frame(runner, channel, timeout_s)
+        def opened(fleet: Fleet, channel: str, *, timeout_s: float | None = 60.0) -> Frame:
+            frame = open_frame(fleet, channel, timeout_s=timeout_s)
             with lock:
                 self.now[channel] += 1
                 self.most[channel] = max(self.most[channel], self.now[channel])
@@ -65,7 +67,7 @@ class InProgress:
                 self.now[frame._frame.channel] -= 1
             leave(frame, kind, error, traceback)
 
-        monkeypatch.setattr(Runner, "open_frame", opened)
+        monkeypatch.setattr(Fleet, "frame", opened)
         monkeypatch.setattr(Frame, "__exit__", left)
 
 

@@ -12,9 +12,11 @@ from arena.device.adaptors import FaultyDevice
 from arena.device.base import Device
 from arena.errors import DeviceError, RaceError
 from arena.exercise import exercise
+from arena.fleet import Fleet
 from arena.handover import Handover
+from arena.plan_files import OpenedPlan
 from arena.references import execute_once
-from arena.session import Fleet, OpenedPlan, load_opened, plan_and_load
+from arena.session import load_opened, plan_and_load
 from planner.errors import PlanError, UsageError
 from planner.fleet import CrossStream, IoPlace
 from planner.handover import BufferUse

@@ -8,7 +8,8 @@ import pytest
 from arena.device import open_device
 from arena.device.base import DeviceRange
 from arena.kept import kept_stages, poison_around
-from arena.session import OpenedPlan, load_opened, plan_and_load
+from arena.plan_files import OpenedPlan
+from arena.session import load_opened, plan_and_load
 from arena.verify import Verdict, verify
 from planner.fleet import IoPlace
 from planner.judge import judge

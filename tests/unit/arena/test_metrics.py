@@ -13,8 +13,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from arena.device.acl import AclDevice
 from arena.device.twin import Twin, TwinConfig
 from arena.exercise import exercise
+from arena.fleet import Fleet
 from arena.metrics import Metrics
-from arena.session import Fleet, plan_and_load
+from arena.session import plan_and_load
 from arena.tally import BOUNDS_S, Durations
 from planner.errors import UsageError
 from planner.fleet import CrossStream, FleetSpec, ModelSpec, PipelineSpec, StepSpec

@@ -13,8 +13,9 @@ import pytest
 from arena.device.twin import Twin
 from arena.errors import GuardError
 from arena.patching import patch_acl
+from arena.plan_files import write_plan
 from arena.planning import Planned, plan_file
-from arena.session import attach, write_plan
+from arena.session import attach
 from planner.errors import PlanError, UsageError
 from tests.fleets import write_fleet
 

@@ -15,17 +15,9 @@ from arena.device import open_device
 from arena.device.adaptors import FaultyDevice, TrackingDevice
 from arena.device.twin import TwinConfig
 from arena.errors import DeviceError, GuardError, GuardTimeoutError
-from arena.session import (
-    Fleet,
-    OpenedPlan,
-    attach,
-    default_device,
-    judge_file,
-    open_plan,
-    open_plan_or_fleet,
-    plan_and_load,
-    write_plan,
-)
+from arena.fleet import Fleet
+from arena.plan_files import OpenedPlan, judge_file, open_plan, write_plan
+from arena.session import attach, default_device, open_plan_or_fleet, plan_and_load
 from planner.errors import DecodeError, PlanError, SpecError, UsageError
 from planner.fleet import CrossStream, FleetSpec, ModelSpec, PipelineSpec, StepSpec
 from planner.model import ModelId

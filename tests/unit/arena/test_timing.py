@@ -11,8 +11,10 @@ from arena.device import open_device
 from arena.device.base import Device
 from arena.device.twin import TwinConfig
 from arena.errors import DeviceError
+from arena.fleet import Fleet
 from arena.formats import ModelFacts
-from arena.session import Fleet, OpenedPlan, load_opened
+from arena.plan_files import OpenedPlan
+from arena.session import load_opened
 from arena.sizes import read_facts
 from arena.sources import Readers
 from arena.timing import measure_times

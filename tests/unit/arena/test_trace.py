@@ -16,7 +16,8 @@ from arena.device.acl import AclDevice
 from arena.device.twin import Twin, TwinConfig
 from arena.errors import GuardTimeoutError
 from arena.exercise import exercise
-from arena.session import Fleet, plan_and_load
+from arena.fleet import Fleet
+from arena.session import plan_and_load
 from arena.trace import Trace
 from planner.fleet import CrossStream, FleetSpec, ModelSpec, PipelineSpec, StepSpec
 from planner.model import ModelId, ModelSize
