@@ -51,8 +51,8 @@ class Use:
 
     def unordered(self, start: Clock) -> Iterator[tuple[str, DeviceRange]]:
         """Yield the launches that a launch at `start` races with, and the bytes in common."""
-        shared = {self.place: self.place.memory, **self.place.sharers}
-        for place, memory in shared.items():
+        own = (self.place, self.place.memory)
+        for place, memory in (own, *self.place.sharers.items()):
             for last in (place.writes, place.reads) if self.is_write else (place.writes,):
                 for before, label in last.values():
                     if not before.precedes(start):
