@@ -114,6 +114,19 @@ def browser() -> str:
     return found
 
 
+def shown(browser: str, page: Path, *words: str) -> str:
+    """Open a page and return its elements as they are once its scripts have run."""
+    profile = f"--user-data-dir={page.parent / 'profile'}"
+    done = subprocess.run(
+        [browser, *FLAGS, profile, *words, "--dump-dom", page.as_uri()],
+        capture_output=True,
+        check=True,
+        text=True,
+        timeout=120,
+    )
+    return done.stdout
+
+
 def used(
     browser: str, plan: Plan, folder: Path, measured: Sequence[FleetReport] = ()
 ) -> dict[str, Any]:
@@ -125,12 +138,9 @@ def used(
             "</body>", f"{ACTIONS.replace('SIZES = []', f'SIZES = {SIZES}')}</body>"
         )
     )
-    command = [browser, *FLAGS, f"--user-data-dir={folder / 'profile'}", "--dump-dom"]
-    done = subprocess.run(
-        [*command, page.as_uri()], capture_output=True, check=True, text=True, timeout=120
-    )
-    _, _, rest = done.stdout.partition('<pre id="test-result">')
-    assert rest, done.stderr[-2000:]
+    dom = shown(browser, page)
+    _, _, rest = dom.partition('<pre id="test-result">')
+    assert rest, dom[-2000:]
     result = json.loads(unescape(rest.partition("</pre>")[0]))
     assert isinstance(result, dict)
     return result
@@ -203,15 +213,8 @@ def test_paper_has_what_the_screen_scrolls_to(browser: str, tmp_path: Path) -> N
     page.write_text(
         text.replace("@media print", "@media all").replace("</body>", f"{measure}</body>")
     )
-    command = [browser, *FLAGS, f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom"]
-    done = subprocess.run(
-        [*command, "--window-size=720,1000", page.as_uri()],
-        capture_output=True,
-        check=True,
-        text=True,
-        timeout=120,
-    )
-    title = done.stdout.partition("<title>")[2].partition("</title>")[0]
+    dom = shown(browser, page, "--window-size=720,1000")
+    title = dom.partition("<title>")[2].partition("</title>")[0]
     assert [part.split(",") for part in title.split(";")] == [["visible", "0"]] * 2
 
 
@@ -243,15 +246,8 @@ def test_a_page_of_many_instances_shows_all_of_them(
     page = tmp_path / "page.html"
     text = capacity_html(capacity_of(plan), what_if(plan))
     page.write_text(text.replace("</body>", f"{LAYOUT}</body>"))
-    command = [browser, *FLAGS, f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom"]
-    done = subprocess.run(
-        [*command, "--window-size=1100,2000", page.as_uri()],
-        capture_output=True,
-        check=True,
-        text=True,
-        timeout=120,
-    )
-    found = json.loads(unescape(done.stdout.partition("<title>")[2].partition("</title>")[0]))
+    dom = shown(browser, page, "--window-size=1100,2000")
+    found = json.loads(unescape(dom.partition("<title>")[2].partition("</title>")[0]))
     assert found["cut"] == [0, 0]
     assert found["outside"] == []
     assert len(found["names"]) == len(fleet.models) + (3 * channels if channels < 14 else 0)
@@ -274,17 +270,6 @@ def test_the_page_is_laid_out(browser: str, tmp_path: Path) -> None:
     plan = street_corner()
     page, picture = tmp_path / "page.html", tmp_path / "page.png"
     page.write_text(capacity_html(capacity_of(plan), what_if(plan)))
-    command = [
-        browser,
-        *FLAGS,
-        f"--user-data-dir={tmp_path / 'profile'}",
-        "--window-size=1100,2000",
-    ]
-    subprocess.run(
-        [*command, f"--screenshot={picture}", page.as_uri()],
-        capture_output=True,
-        check=True,
-        timeout=120,
-    )
+    shown(browser, page, "--window-size=1100,2000", f"--screenshot={picture}")
     assert picture.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
     assert picture.stat().st_size > 50_000
