@@ -31,6 +31,7 @@ from planner.pipeline import schedule_of
 from planner.plan import Plan
 from planner.rate import PipelineRate, RateLimits, lock_loads
 from planner.schedule import Schedule
+from planner.strategies import strategies
 from planner.units import NS_IN_1000_S
 
 __all__ = [
@@ -100,8 +101,8 @@ class Frontier:
     concurrent : FrontierPoint
         The plan with nothing added. It is no point where a smaller one is as fast.
     serial_bytes : int
-        Total of everything serial: the weights, the largest work region, and all that steps hand on
-        to one another.
+        Total of everything serial: the weights, the largest work region (with its inputs and
+        outputs, where they are planned), and all that steps hand on to one another.
     serial_makespan : int
         The sum of all times: of everything serial, and of any plan if a second lane gained nothing.
     assumed : tuple of (str, str)
@@ -155,8 +156,7 @@ def frontier(
     fleet = concurrent.fleet
     known = slowdowns or {}
     fast = point_of(concurrent, known)
-    handed_on = sum(concurrent.rule.reserved_bytes(b.size_bytes) for b in concurrent.buffers)
-    serial_bytes = concurrent.weight_bytes + max(concurrent.work_reserved) + handed_on
+    serial_bytes = next(s.bytes for s in strategies(concurrent) if s.name == "one-max-per-device")
     points = [fast]
     if serial_bytes < concurrent.total_bytes:
         slow = point_of(within(serial_bytes), known)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from planner.codec import decode_plan, encode_plan
 from planner.fit import Fitter, fit_fleet
-from planner.fleet import FleetSpec, ModelSpec, PipelineSpec, StepSpec
+from planner.fleet import DeviceSpec, FleetSpec, IoPlace, ModelSpec, PipelineSpec, StepSpec
 from planner.fleet_file import parse_fleet
 from planner.frontier import Frontier, frontier, knee_of, non_dominated, point_of
 from planner.judge import judge
@@ -174,6 +174,26 @@ def test_plans_of_steps_that_hand_tensors_on_fit_what_they_were_made_for() -> No
         assert point.plan.fits
         assert not judge(point.plan)
     assert got.points[-1].plan.total_bytes <= got.serial_bytes
+
+
+def test_inputs_and_outputs_in_turn_are_part_of_the_serial_end() -> None:
+    """With `io: arena` the blocks of instances share bytes as their work does."""
+    models = tuple(
+        ModelSpec(ModelId(name), work_bytes=1000, weight_bytes=512, input_bytes=(("x", 50_000),))
+        for name in "abc"
+    )
+    fleet = FleetSpec(
+        "f",
+        models,
+        tuple(PipelineSpec(f"p{m.id}", (StepSpec("s", m.id, m.id),)) for m in models),
+        DeviceSpec(io=IoPlace.ARENA),
+    )
+    fitter = Fitter(fleet, declared_sizes(fleet))
+    got = frontier(fitter.free, fitter.within)
+    assert [p.makespan for p in got.points] == [1, 2, 3]
+    assert got.points[-1].plan.total_bytes == got.serial_bytes
+    block, work, weights = 50_176, 1_536, 3 * 1024
+    assert got.serial_bytes == weights + work + block
 
 
 def test_fitted_plans_make_the_true_frontier() -> None:
