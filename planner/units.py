@@ -21,6 +21,7 @@ __all__ = [
     "MiB",
     "align_up",
     "format_bytes",
+    "format_count",
     "format_duration",
     "format_makespan",
     "format_rate",
@@ -226,7 +227,18 @@ def format_makespan(makespan: int, unit: MakespanUnit) -> str:
     """
     if unit is MakespanUnit.NS:
         return format_duration(makespan)
-    return f"{makespan} {'step' if makespan == 1 else 'steps'}"
+    return format_count(makespan, "step")
+
+
+def format_count(count: int, noun: str) -> str:
+    """Return how many there are, as people write it; `noun` takes an s where they are not one.
+
+    Examples
+    --------
+    >>> format_count(0, "model"), format_count(1, "model"), format_count(2, "model")
+    ('0 models', '1 model', '2 models')
+    """
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def format_rate(rate_millihertz: int) -> str:

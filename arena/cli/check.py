@@ -8,6 +8,7 @@ import typer
 
 from arena.cli.arguments import JsonFlag, PlanFile
 from arena.cli.output import emit_json
+from planner.units import format_bytes, format_count
 
 if TYPE_CHECKING:
     from planner.plan import Plan
@@ -40,7 +41,7 @@ def check(
         "fits": None if plan is None else plan.fits,
         "short_bytes": None if plan is None else plan.short_bytes,
     }
-    verdict = [f"{len(violations)} violations" if violations else "valid"]
+    verdict = [format_count(len(violations), "violation") if violations else "valid"]
     if plan is not None and not plan.fits:
         verdict.append(_misfit(plan))
     failed = bool(violations)
@@ -51,7 +52,7 @@ def check(
         files = [{"model": m.model, "file": m.file, "state": m.state.value} for m in matches]
         figures |= {"files": files, "stale": stale, "compared": compared}
         if stale:
-            verdict.append(f"{stale} model files do not match")
+            verdict.append(f"{stale} model {'file does' if stale == 1 else 'files do'} not match")
         if not compared:
             verdict.append(f"nothing compared with {against}: {_nothing(violations)}")
         failed = failed or stale > 0 or compared == 0
@@ -69,8 +70,6 @@ def check(
 
 def _misfit(plan: "Plan") -> str:
     """Return by how much a plan does not fit."""
-    from planner.units import format_bytes
-
     device = plan.fleet.device
     if plan.over_budget_bytes:
         budget = format_bytes(plan.fleet.schedule.fit_bytes or 0)
@@ -84,7 +83,7 @@ def _misfit(plan: "Plan") -> str:
             f"but does not fit in {limit}: short by {plan.short_bytes} bytes "
             f"({format_bytes(plan.short_bytes)})"
         )
-    return f"but does not fit: {plan.stream_count} streams of {device.streams_max}"
+    return f"but does not fit: {format_count(plan.stream_count, 'stream')} of {device.streams_max}"
 
 
 def _nothing(violations: list[str]) -> str:

@@ -15,6 +15,7 @@ from arena.cli.misfit import misfit_of
 from arena.cli.output import emit_json, progress, warn
 from arena.cli.report_files import CsvFile, HtmlFile, MarkdownFile, ReportFiles, SvgFile
 from planner.errors import UsageError
+from planner.units import format_count
 
 if TYPE_CHECKING:
     from arena.exercise import Outcome
@@ -150,8 +151,10 @@ def _ran(outcome: "Outcome", report: "FleetReport") -> dict[str, Any]:
 def _shown(plan: "Plan", figures: dict[str, Any], text: str) -> str:
     """Return what a person reads: what ran, and the report or why nothing did."""
     if plan.fits:
+        n = figures["mismatches"]
+        mismatches = f"{n} {'mismatch' if n == 1 else 'mismatches'}"
         return (
-            f"{figures['executions']} executions, {figures['mismatches']} mismatches, "
+            f"{format_count(figures['executions'], 'execution')}, {mismatches}, "
             f"{figures['seconds']:.2f} s\n{text}"
         )
     from planner.report.text import plan_text

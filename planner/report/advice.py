@@ -4,9 +4,18 @@ from planner.capacity import Capacity, ChannelsFit, GrowthStatus
 from planner.columns import cut
 from planner.plan import Plan
 from planner.problem import SolveStatus
-from planner.units import format_bytes
+from planner.units import format_bytes, format_count
 
-__all__ = ["channels_words", "do_words", "gear_lines", "proof_words"]
+__all__ = ["channels_words", "do_words", "gear_lines", "parts_words", "proof_words"]
+
+
+def parts_words(plan: Plan) -> str:
+    """Return of how many models, instances and lanes a plan is."""
+    lanes = len({row.lane for row in plan.instances})
+    return (
+        f"{format_count(len(plan.sizes), 'model')}, "
+        f"{format_count(len(plan.instances), 'instance')}, {format_count(lanes, 'lane')}"
+    )
 
 
 def proof_words(capacity: Capacity) -> str:
@@ -49,7 +58,7 @@ def do_words(capacity: Capacity) -> str:
 def _more(capacity: Capacity, status: GrowthStatus) -> str:
     """Return of which pipelines more channels fit, with their numbers; at most three."""
     more = [
-        f"{found.largest} channels of {cut(found.pipeline)}"
+        f"{format_count(found.largest or 0, 'channel')} of {cut(found.pipeline)}"
         for found in capacity.channels
         if found.status is status and (found.largest or 0) > found.channels
     ]
@@ -59,9 +68,10 @@ def _more(capacity: Capacity, status: GrowthStatus) -> str:
 def _misfit(capacity: Capacity, headroom: int) -> str:
     if headroom >= 0:
         plan = capacity.plan
-        return f"DOES NOT FIT: {plan.stream_count} streams of {plan.fleet.device.streams_max}."
+        streams = format_count(plan.stream_count, "stream")
+        return f"DOES NOT FIT: {streams} of {plan.fleet.device.streams_max}."
     fewer = [
-        f"{found.largest} channels of {cut(found.pipeline)}"
+        f"{format_count(found.largest or 0, 'channel')} of {cut(found.pipeline)}"
         for found in capacity.channels
         if found.largest
     ]

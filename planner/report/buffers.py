@@ -4,7 +4,7 @@ from typing import Any
 
 from planner.columns import cut
 from planner.plan import Plan
-from planner.units import format_bytes
+from planner.units import format_bytes, format_count
 
 __all__ = ["buffer_figures", "buffer_lines", "buffers_row"]
 
@@ -42,7 +42,7 @@ def buffer_figures(plan: Plan) -> dict[str, Any]:
 def buffers_row(plan: Plan) -> tuple[str, str, str]:
     """Return one line of figures: name, bytes that are added, and what is saved."""
     saved = plan.buffers_private_bytes - plan.buffers_own_bytes
-    words = f"of the work; {len(plan.buffers)} buffers"
+    words = f"of the work; {format_count(len(plan.buffers), 'buffer')}"
     if saved > 0:
         words += f", {format_bytes(saved)} less than private"
     return "tensors", format_bytes(plan.buffers_own_bytes), words

@@ -7,7 +7,7 @@ from planner.capacity import Capacity, Kind, bytes_by_kind
 from planner.columns import cut, padded, wrapped
 from planner.explanation import Explanation
 from planner.measured import FleetReport
-from planner.report.advice import channels_words, do_words, gear_lines, proof_words
+from planner.report.advice import channels_words, do_words, gear_lines, parts_words, proof_words
 from planner.report.explanation import explanation_text
 from planner.report.figures import NOT_COUNTED
 from planner.units import format_bytes
@@ -50,11 +50,7 @@ def capacity_text(
     What each device was seen to use follows, if the plan was run, and why it does not fit.
     """
     plan = capacity.plan
-    lanes = len({row.lane for row in plan.instances})
-    heading = (
-        f"{cut(plan.fleet.name)}: {len(plan.sizes)} models, {len(plan.instances)} instances, "
-        f"{lanes} {'lane' if lanes == 1 else 'lanes'}; {proof_words(capacity)}"
-    )
+    heading = f"{cut(plan.fleet.name)}: {parts_words(plan)}; {proof_words(capacity)}"
     parts = [
         wrapped(heading, WIDTH),
         [part for line in gear_lines(plan) for part in wrapped(line, WIDTH)],

@@ -11,7 +11,7 @@ from planner.difference import BufferChange, Change, Difference, InstanceChange
 from planner.report.advice import channels_words
 from planner.report.capacity_text import KIND_WORDS
 from planner.report.tables import markdown_table, markdown_text
-from planner.units import format_bytes
+from planner.units import format_bytes, format_count
 
 __all__ = [
     "budget_words",
@@ -128,7 +128,7 @@ def _fit_words(difference: Difference) -> str:
     elif new.over_budget_bytes:
         why = f"{format_bytes(new.over_budget_bytes)} more than its schedule is to fit"
     else:
-        why = f"{new.stream_count} streams of {new.fleet.device.streams_max}"
+        why = f"{format_count(new.stream_count, 'stream')} of {new.fleet.device.streams_max}"
     return f"The new plan DOES NOT FIT: {why}; the old one {'did' if old.fits else 'did not'}."
 
 

@@ -12,7 +12,7 @@ from planner.frontier import Frontier, FrontierPoint
 from planner.makespan import MakespanUnit
 from planner.rate import PipelineRate
 from planner.report.layout import headed_table, laid_out
-from planner.units import NS_IN_1000_S, format_bytes, format_makespan, format_rate
+from planner.units import NS_IN_1000_S, format_bytes, format_count, format_makespan, format_rate
 
 __all__ = ["frontier_advice", "frontier_figures", "frontier_text"]
 
@@ -82,7 +82,7 @@ def frontier_text(found: Frontier) -> str:
 def _parts(found: Frontier) -> Iterator[str | Table]:
     n = len(found.points)
     yield (
-        f"{found.concurrent.plan.fleet.name}: {n} {'plan' if n == 1 else 'plans'} between "
+        f"{found.concurrent.plan.fleet.name}: {format_count(n, 'plan')} between "
         "everything concurrent and everything serial"
     )
     yield _points(found)
@@ -192,7 +192,7 @@ def frontier_advice(found: Frontier) -> Iterator[str]:
     if found.assumed:
         n = len(found.assumed)
         yield (
-            f"{n} {'pair' if n == 1 else 'pairs'} of lanes taken to be independent: on one chip "
+            f"{format_count(n, 'pair')} of lanes taken to be independent: on one chip "
             "lanes share its cores, and `if serial` holds if a second lane gains nothing; "
             "`arena time` measures it"
         )

@@ -15,7 +15,7 @@ from planner.columns import cut
 from planner.explanation import Explanation, WayOut
 from planner.measured import FleetReport, Reading
 from planner.plan import Plan
-from planner.report.advice import channels_words, do_words, proof_words
+from planner.report.advice import channels_words, do_words, parts_words, proof_words
 from planner.report.capacity_text import KIND_WORDS
 from planner.report.explanation import culprits_words, left_out_words, time_words, way_words
 from planner.report.figures import NOT_COUNTED, capacity_figures, what_if_figures
@@ -79,6 +79,7 @@ def capacity_html(
         picture=Markup(arena_svg(plan)),
         name=plan.fleet.name,
         verdict=do_words(capacity),
+        parts=parts_words(plan),
         proof=proof_words(capacity),
         fits=plan.fits,
         whole=max(plan.needed_bytes, limit or 0, 1),

@@ -7,12 +7,12 @@ from rich.table import Table
 from planner.explanation import Explanation
 from planner.plan import AddedKind, Plan, SchedulePrice
 from planner.problem import SolveStatus
-from planner.report.advice import gear_lines
+from planner.report.advice import gear_lines, parts_words
 from planner.report.buffers import buffer_lines, buffers_row
 from planner.report.explanation import explanation_text
 from planner.report.figures import NOT_COUNTED
 from planner.report.layout import headed_table, laid_out
-from planner.units import format_bytes, format_makespan
+from planner.units import format_bytes, format_count, format_makespan
 
 __all__ = ["plan_text"]
 
@@ -27,10 +27,9 @@ def plan_text(plan: Plan, explanation: Explanation | None = None) -> str:
 
     Where it does not, `explanation` says why and what each way out costs.
     """
-    text = laid_out(_parts(plan))
-    if explanation is not None:
-        text += "".join(f"{line.rstrip()}\n" for line in ("", *explanation_text(explanation, plan)))
-    return text
+    why = () if explanation is None else ("", *explanation_text(explanation, plan), "")
+    middle = "".join(f"{line.rstrip()}\n" for line in why)
+    return laid_out(_parts(plan)) + middle + laid_out([_verdict(plan)])
 
 
 def _parts(plan: Plan) -> Iterator[str | Table]:
@@ -45,16 +44,16 @@ def _parts(plan: Plan) -> Iterator[str | Table]:
     if plan.price is not None:
         yield _added(plan)
         yield _price(plan.price)
-    yield _verdict(plan)
     yield f"not counted: {'; '.join(NOT_COUNTED)}"
 
 
 def _heading(plan: Plan) -> str:
-    lanes = len({row.lane for row in plan.instances})
-    return (
-        f"{plan.fleet.name}: {len(plan.sizes)} models, {len(plan.instances)} instances, "
-        f"{lanes} {'lane' if lanes == 1 else 'lanes'}"
-    )
+    """Return the first line: whether it fits, how large it is, of how much."""
+    device = plan.fleet.device
+    limits = (device.memory_bytes, device.streams_max, plan.fleet.schedule.fit_bytes)
+    verdict = "fits" if limits != (None, None, None) else "no limit is given"
+    verdict = verdict if plan.fits else "DOES NOT FIT"
+    return f"{plan.fleet.name}: {verdict}, {format_bytes(plan.total_bytes)}; {parts_words(plan)}"
 
 
 def _figures(plan: Plan) -> Table:
@@ -88,12 +87,14 @@ def _proof(plan: Plan) -> str:
 def _dedupe(plan: Plan) -> str:
     buffers = len({row.weights_key for row in plan.instances if row.weights_key})
     readers = sum(1 for row in plan.instances if row.weights_key)
-    return f"{buffers} buffers, {readers} readers (dedupe: {plan.fleet.device.dedupe.value})"
+    counts = f"{format_count(buffers, 'buffer')}, {format_count(readers, 'reader')}"
+    return f"{counts} (dedupe: {plan.fleet.device.dedupe.value})"
 
 
 def _outside(plan: Plan) -> str:
     managed = sum(1 for _, size in plan.sizes if size.system_managed)
-    return f"I/O datasets, {managed} system-managed models" if managed else "I/O datasets"
+    models = format_count(managed, "system-managed model")
+    return f"I/O datasets, {models}" if managed else "I/O datasets"
 
 
 def _instances(plan: Plan) -> Table:
@@ -165,5 +166,5 @@ def _verdict(plan: Plan) -> str:
         parts.append(f"work and weights fit the {format_bytes(budget)} asked for")
     streams_max = plan.fleet.device.streams_max
     if streams_max is not None and plan.stream_count > streams_max:
-        parts.append(f"DOES NOT FIT: {plan.stream_count} streams of {streams_max}")
+        parts.append(f"DOES NOT FIT: {format_count(plan.stream_count, 'stream')} of {streams_max}")
     return "; ".join(parts)

@@ -10,7 +10,8 @@ from planner.advice import advise
 from planner.codec import encode_plan
 from planner.conflict import ConflictRelation
 from planner.errors import PlanError, SpecError
-from planner.fleet import Dedupe, FleetSpec, ModelSpec
+from planner.explanation import explain_misfit
+from planner.fleet import Dedupe, FleetSpec, ModelSpec, PipelineSpec, StepSpec
 from planner.judge import judge
 from planner.model import DEFAULT_RULE, PAGE_BYTES, ModelId, ModelSize, page_rounded
 from planner.pipeline import PlanOptions, plan_fleet
@@ -20,6 +21,7 @@ from planner.report.figures import plan_figures
 from planner.report.text import ROWS_MAX, plan_text
 from planner.schedule import Schedule
 from planner.strategies import strategies
+from planner.units import format_bytes
 from tests.fleets import declared_sizes, small_fleet
 from tests.strategies import fleets
 
@@ -177,6 +179,29 @@ def test_the_text_says_by_how_much_it_does_not_fit() -> None:
     assert "to spare" in plan_text(plan_fleet(roomy, SIZES))
 
 
+def test_the_text_of_a_plan_begins_and_ends_with_whether_it_fits() -> None:
+    plan = plan_fleet(SMALL, SIZES)
+    total = format_bytes(plan.total_bytes)
+    for limit, word, end in (
+        (None, "no limit is given", "no limit is given"),
+        (1 << 30, "fits", "to spare"),
+        (1024, "DOES NOT FIT", "short by 4193280 bytes (4.00 MiB)"),
+    ):
+        device = replace(SMALL.device, memory_bytes=limit)
+        limited = plan_fleet(replace(SMALL, device=device), SIZES)
+        text = plan_text(limited, None if limited.fits else explain_misfit(limited))
+        assert text.startswith(f"{SMALL.name}: {word}, {total}; ")
+        assert " ".join(text.split()).endswith(end)
+
+
+def test_one_of_a_kind_is_no_plural() -> None:
+    model = ModelSpec(ModelId("m"), work_bytes=4_096, weight_bytes=512)
+    one = FleetSpec("f", (model,), (PipelineSpec("p", (StepSpec("s", model.id, "l"),)),))
+    text = plan_text(plan_fleet(one, {model.id: ModelSize(4_096, 512)}))
+    assert "; 1 model, 1 instance, 1 lane\n" in text
+    assert "1 buffer, 1 reader (" in text
+
+
 def test_the_text_of_an_unproven_plan_names_the_slack() -> None:
     plan = plan_fleet(SMALL, SIZES)
     slack = replace(
@@ -186,7 +211,7 @@ def test_the_text_of_an_unproven_plan_names_the_slack() -> None:
     outside = replace(plan, outside_bytes=PAGE_BYTES)
     assert "I/O datasets" in plan_text(outside)
     managed = replace(outside, sizes=((ModelId("m"), ModelSize(0, 0, system_managed=True)),))
-    assert "1 system-managed models" in plan_text(managed)
+    assert "I/O datasets, 1 system-managed model\n" in plan_text(managed)
 
 
 def test_long_lists_are_cut() -> None:
