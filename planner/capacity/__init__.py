@@ -23,7 +23,6 @@ from planner.capacity.growth import (
     GrowthStatus,
     channels_fit,
     channels_of,
-    needed_with,
     together_fit,
     with_channels,
 )
@@ -56,7 +55,6 @@ __all__ = [
     "dedupe_savings",
     "devices_fit",
     "levers",
-    "needed_with",
     "shares",
     "together_fit",
     "what_if",

@@ -32,7 +32,6 @@ __all__ = [
     "GrowthStatus",
     "channels_fit",
     "channels_of",
-    "needed_with",
     "saturation",
     "together_fit",
     "with_channels",
@@ -160,11 +159,6 @@ def with_channels(fleet: FleetSpec, counts: Mapping[str, int]) -> FleetSpec:
         if counts.get(pipeline.id, pipeline.channels)
     )
     return replace(fleet, pipelines=pipelines)
-
-
-def needed_with(plan: Plan, fleet: FleetSpec) -> int:
-    """Return what a variant of a plan's fleet needs, bytes: planned again, by the same rules."""
-    return plan_variant(plan, fleet).needed_bytes
 
 
 def saturation(pipeline: PipelineSpec) -> int | None:

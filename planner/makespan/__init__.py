@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from planner.makespan.bound import busiest_set, critical_path, energy_bound, pool_bound
+from planner.makespan.bound import busiest_set, critical_path, pool_bound
 from planner.makespan.exact import improve, is_available
 from planner.makespan.jobs import Jobs, StepTimes, times_of_steps
 from planner.makespan.listing import list_schedule, perturbed, schedule_in_order
@@ -83,8 +83,6 @@ def makespan_of(
     schedule: Schedule,
     times: StepTimes | None = None,
     *,
-    work_bytes: Sequence[int] = (),
-    height_bytes: int = 0,
     exact_limit: float = EXACT_LIMIT,
 ) -> Makespan:
     """Return the makespan of one frame of every channel under a schedule.
@@ -96,10 +94,6 @@ def makespan_of(
     times : mapping of (pipeline, step) to int, optional
         Times of one execution, nanoseconds; they go before those of the fleet. Where a step has
         neither, every step counts 1.
-    work_bytes : sequence of int, optional
-        Reserved work of each instance of the schedule; with `height_bytes` a further bound.
-    height_bytes : int
-        Height of a plan that the schedule makes valid; 0: none is given.
     exact_limit : float
         What constraint programming may do in its own count, where list schedules do not meet the
         bound and OR-tools is installed; 0: nothing.
@@ -122,14 +116,12 @@ def makespan_of(
     >>> found.length, found.is_proven, found.serial_length, found.unit.value
     (80, True, 100, 'ns')
     """
-    jobs = Jobs.of_schedule(schedule, times)
-    energy = energy_bound(jobs, work_bytes, height_bytes) if work_bytes else 0
-    return shortest(jobs, lower_bound=energy, exact_limit=exact_limit)
+    return shortest(Jobs.of_schedule(schedule, times), exact_limit=exact_limit)
 
 
-def shortest(jobs: Jobs, *, lower_bound: int = 0, exact_limit: float = EXACT_LIMIT) -> Makespan:
-    """Return the shortest schedule found for jobs; `lower_bound` is one proven by other means."""
-    bound = max(lower_bound, critical_path(jobs), busiest_set(jobs), pool_bound(jobs))
+def shortest(jobs: Jobs, *, exact_limit: float = EXACT_LIMIT) -> Makespan:
+    """Return the shortest schedule found for jobs."""
+    bound = max(critical_path(jobs), busiest_set(jobs), pool_bound(jobs))
     work_behind = [time + tail for time, tail in zip(jobs.times, jobs.tails(), strict=True)]
     restarts = max(1, min(_RESTARTS_MAX, _STARTS_MAX // jobs.n))
     best: Sequence[int] = ()

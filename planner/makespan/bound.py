@@ -12,7 +12,6 @@ __all__ = [
     "busiest_set",
     "critical_path",
     "crowded_bound",
-    "energy_bound",
     "exclusive_sets",
     "one_machine_bound",
     "pool_bound",
@@ -28,27 +27,6 @@ _SEEDS_MAX: Final = 32
 def critical_path(jobs: Jobs) -> int:
     """Return the length of the longest path of the order."""
     return max(h + t for h, t in zip(jobs.heads(), jobs.times, strict=True))
-
-
-def energy_bound(jobs: Jobs, work_bytes: Sequence[int], height_bytes: int) -> int:
-    """Return how long `height_bytes` of memory are wholly in use.
-
-    Jobs that run at the same time have regions of their own: what they occupy, times how long,
-    sums to at most the height times the makespan.
-
-    Parameters
-    ----------
-    jobs : Jobs
-    work_bytes : sequence of int
-        Reserved bytes of each instance of the schedule.
-    height_bytes : int
-        Height of the work reservation; 0 proves nothing.
-    """
-    energy = sum(
-        time * work_bytes[instance]
-        for time, instance in zip(jobs.times, jobs.instances, strict=True)
-    )
-    return -(-energy // height_bytes) if height_bytes > 0 else 0
 
 
 def pool_bound(jobs: Jobs) -> int:

@@ -128,19 +128,6 @@ def test_constraint_programming_proves_nothing_beyond_the_lanes_that_it_was_give
     assert 8 <= found.length <= 9
 
 
-def test_memory_gives_a_bound() -> None:
-    # Two lanes that share a lock by name: one region serves both, and it is always in use.
-    m = ModelId("m")
-    fleet = fleet_of(
-        StepSpec("a", m, "x", locks=("g",), time_ns=3),
-        StepSpec("b", m, "y", locks=("g",), time_ns=4),
-    )
-    found = makespan_of(Schedule.of_fleet(fleet), work_bytes=(1024, 1024), height_bytes=1024)
-    assert (found.lower_bound, found.length) == (7, 7)
-    nothing = makespan_of(Schedule.of_fleet(fleet), work_bytes=(0, 0), height_bytes=0)
-    assert nothing.is_proven
-
-
 def test_pairs_that_exclude_one_another_bound_it_together() -> None:
     """No lock is held by all three, every two share one."""
     m = ModelId("m")
