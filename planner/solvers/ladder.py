@@ -2,7 +2,7 @@
 
     height so far ──┬── dives: shaken searches given few nodes, aimed just below the height
                     ├── rungs: capacities in between, each searched by every preorder
-    lower bound  ───┴── foot: half of the nodes; it is reached more often than one would think
+    lower bound  ───┴── foot: searched most; it is reached more often than one would think
 
 Rounds visit the three and the annealing in turn and double what each may spend. Searches of foot
 and rungs go on where they stopped. Whoever solves a capacity lowers the height; a search that is
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
-from typing import Final
+from typing import Final, NamedTuple
 
 from planner.problem import Assignment, Bound, Problem, SolveStatus
 from planner.solvers import branch_graph, branch_intervals, cpsat, local_search
@@ -26,15 +26,12 @@ __all__ = ["Ladder"]
 _SIZE_MAX: Final = 4_000_000
 """Buffers and group entries of all searches kept alive, together: some hundred megabytes."""
 
-_RUNGS_LINE: Final = 16
-_RUNGS_GRAPH: Final = 4
+_LONG_LINE: Final = 1_000  # buffers
 _DIVES: Final = 16
 _DEPTHS: Final = (0.3, 0.1, 0.03)
 _SHAKES: Final = (0.0, 0.05, 0.15, 0.3)
 _MOVES: Final = 8  # a buffer, in round 0
 _FIRST_ROUND_BUFFERS: Final = 32  # larger graphs begin with less than round 0
-_LONG_LINE: Final = 1_000  # buffers; what is solved at once takes about as many nodes
-_LONG_LINE_ROUNDS: Final = 3
 _ROUND_OF_SECOND_OPINION: Final = 4
 _BUFFERS_OF_SECOND_OPINION: Final = 500
 _BUFFERS_OF_EARLY_OPINION: Final = 128  # on a graph: proofs that no search of ours brings
@@ -42,6 +39,28 @@ _BUFFERS_OF_EARLY_OPINION: Final = 128  # on a graph: proofs that no search of o
 
 def _go_on_for_ever() -> bool:
     return False
+
+
+class _Pace(NamedTuple):
+    """How the rounds go on one kind of problem.
+
+    `nodes` for each buffer and rung in round 0; `rungs` of a round; so many rungs' nodes at the
+    `foot`; and the step that a round begins with.
+    """
+
+    preorders: tuple[int, ...]
+    nodes: float
+    rungs: int
+    foot: int
+    first: int
+
+
+_LINE: Final = _Pace(branch_intervals.PREORDERS, nodes=2, rungs=16, foot=16, first=0)
+# Away from a line the bound is seldom met at once, and dives lower the rungs.
+_GRAPH: Final = _Pace(branch_graph.PREORDERS, nodes=2, rungs=4, foot=4, first=2)
+# What is solved at all on a long line is solved with few steps back, mostly tightest first; and the
+# foot was tried before the first round.
+_LONG: Final = _Pace(branch_intervals.PREORDERS[::-1], nodes=1.25, rungs=3, foot=1, first=1)
 
 
 class Ladder:
@@ -101,12 +120,14 @@ class Ladder:
             self._height = min(self._height, -(-incumbent.height_bytes(problem) // self._granule))
         self._kept: dict[tuple[int, int], Search] = {}
         self._dives = self._asked_height = 0
-        # The cost of a node grows so fast on a graph that round 0 of a large one takes seconds.
+        self._round = 0
         n = len(self._grid.movable)
         if problem.lifetimes is None:
+            # The cost of a node grows so fast on a graph that round 0 of a large one takes seconds.
             self._round = -max(0, 2 * (n // _FIRST_ROUND_BUFFERS).bit_length() - 1)
+            self._pace = _GRAPH
         else:
-            self._round = -_LONG_LINE_ROUNDS if n >= _LONG_LINE else 0
+            self._pace = _LONG if n >= _LONG_LINE else _LINE
         self._opinion: cpsat.SecondOpinion | None = None
 
     @property
@@ -147,9 +168,7 @@ class Ladder:
     def go_round(self, should_stop: Callable[[], bool] = _go_on_for_ever) -> None:
         """Search for one round, which may do twice as much as the round before."""
         steps = [self.stand_on_foot, self._climb_rungs, self._dive, self._anneal]
-        if self._problem.lifetimes is None:
-            # Away from a line the bound is seldom met at once, and dives lower the rungs.
-            steps = steps[2:] + steps[:2]
+        steps = steps[self._pace.first :] + steps[: self._pace.first]
         self._ask_second_opinion()
         for step in steps:
             if self.is_over or should_stop():
@@ -171,30 +190,21 @@ class Ladder:
 
     @property
     def _unit(self) -> int:
-        return self._in_round(2 * len(self._grid.movable))
-
-    @property
-    def _preorders(self) -> tuple[int, ...]:
-        on_line = self._problem.lifetimes is not None
-        return branch_intervals.PREORDERS if on_line else branch_graph.PREORDERS
-
-    @property
-    def _n_rungs(self) -> int:
-        return _RUNGS_LINE if self._problem.lifetimes is not None else _RUNGS_GRAPH
+        return self._in_round(int(self._pace.nodes * len(self._grid.movable)))
 
     def stand_on_foot(self, should_stop: Callable[[], bool]) -> None:
         """Search at the bound for as long as a round does; a later round goes on from there."""
-        for preorder in self._preorders:
+        for preorder in self._pace.preorders:
             if not self.is_over:
-                self._search(self._foot, preorder, self._n_rungs * self._unit, should_stop)
+                self._search(self._foot, preorder, self._pace.foot * self._unit, should_stop)
 
     def _climb_rungs(self, should_stop: Callable[[], bool]) -> None:
         """Search capacities between bound and height, lowest first, until one is solved."""
         low, high = self._foot + 1, self._height - 1
-        count = min(self._n_rungs, high - low + 1)
+        count = min(self._pace.rungs, high - low + 1)
         for k in range(count):
             capacity = low + (high - low) * k // max(1, count - 1)
-            for preorder in self._preorders:
+            for preorder in self._pace.preorders:
                 self._search(capacity, preorder, self._unit, should_stop)
                 if self._height <= capacity or should_stop():
                     return
@@ -207,8 +217,8 @@ class Ladder:
             if self.is_over or should_stop():
                 return
             k, self._dives = self._dives, self._dives + 1
-            preorder = self._preorders[k % len(self._preorders)]
-            k //= len(self._preorders)
+            k, turn = divmod(k, len(self._pace.preorders))
+            preorder = self._pace.preorders[turn]
             depth = _DEPTHS[k % len(_DEPTHS)]
             shake = _SHAKES[k // len(_DEPTHS) % len(_SHAKES)]
             capacity = self._height - 1 - int((self._height - 1 - self._foot) * depth)

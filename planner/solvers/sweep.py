@@ -8,6 +8,7 @@ coarse the classes should be differs from trace to trace: several are tried.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import chain
 from typing import TYPE_CHECKING, Final
 
 from planner.errors import UsageError
@@ -140,11 +141,38 @@ def orders(sizes: Ints, lowers: Ints, uppers: Ints) -> Iterator[Ints]:
     import numpy as np
 
     seen: list[Ints] = []
-    for ratio in _CLASS_RATIOS:
-        order = np.lexsort((uppers, -sizes, lowers, -_classes(sizes, ratio)))
+    by_class = (
+        np.lexsort((uppers, -sizes, lowers, -_classes(sizes, ratio))) for ratio in _CLASS_RATIOS
+    )
+    for order in chain([_tightest_first(sizes, lowers, uppers)], by_class):
         if not any(np.array_equal(order, other) for other in seen):
             seen.append(order)
             yield order
+
+
+def _tightest_first(sizes: Ints, lowers: Ints, uppers: Ints) -> Ints:
+    """Return the order by the most that is alive at one time of a life, then by its length."""
+    import numpy as np
+
+    times = np.union1d(lowers, uppers)
+    first, last = np.searchsorted(times, lowers), np.searchsorted(times, uppers)
+    changes = np.zeros(len(times) + 1, np.int64)
+    np.add.at(changes, first, sizes)
+    np.add.at(changes, last, -sizes)
+    # Row k: the most over 2^k times from each on.
+    peaks = [np.cumsum(changes)]
+    while 1 << len(peaks) <= len(times):
+        half = 1 << len(peaks) - 1
+        peaks.append(np.maximum(peaks[-1][:-half], peaks[-1][half:]))
+    lengths = np.maximum(last - first, 1)
+    rows = np.frexp(lengths)[1] - 1
+    peak = np.zeros(len(sizes), np.int64)
+    for row in np.unique(rows):
+        of_row = rows == row
+        peak[of_row] = np.maximum(
+            peaks[row][first[of_row]], peaks[row][first[of_row] + lengths[of_row] - (1 << row)]
+        )
+    return np.lexsort((uppers, -sizes, lowers - uppers, -peak))
 
 
 def _classes(sizes: Ints, ratio: float) -> Ints:

@@ -78,6 +78,26 @@ def test_however_time_and_space_are_cut_the_answer_is_the_same(
     assert list(validate(problem, found)) == []
 
 
+@given(problems(n_max=12, is_plain=True, with_lifetimes=True).filter(lambda problem: problem.n > 0))
+def test_the_first_order_takes_what_lives_in_the_tightest_time(problem: Problem) -> None:
+    grid = Grid(problem)
+    lowers, uppers = (values.tolist() for values in grid.lives)
+    sizes: list[int] = grid.sizes.tolist()
+
+    def peak(v: int) -> int:
+        times = range(lowers[v], max(uppers[v], lowers[v] + 1))
+        alive = (
+            sum(sizes[u] for u in range(len(sizes)) if lowers[u] <= time < uppers[u])
+            for time in times
+        )
+        return max(alive)
+
+    order = next(sweep.orders(grid.sizes, *grid.lives)).tolist()
+    assert sorted(order) == list(range(len(sizes)))
+    keys = [(-peak(v), lowers[v] - uppers[v], -sizes[v], uppers[v], v) for v in order]
+    assert keys == sorted(keys)
+
+
 def test_the_first_order_at_the_bound_ends_the_sweep() -> None:
     problem = Problem((512, 1024, 512), lifetimes=((0, 2), (1, 3), (2, 4)))
     heard: list[Assignment] = []
