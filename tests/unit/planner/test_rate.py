@@ -1,22 +1,17 @@
-"""Cycle ratios against all cycles, bounds and rates against a plain simulation of the guard."""
+"""Bounds and rates against a plain simulation of the guard."""
 
 from fractions import Fraction
 from itertools import combinations
 
-import networkx as nx
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from planner.errors import UsageError
 from planner.fleet import FleetSpec, ModelSpec, PipelineSpec, StepSpec
 from planner.model import ModelId
 from planner.rate import (
     RateLimits,
-    RatioEdge,
     RoundBound,
     channel_period,
-    cycle_ratio,
     lock_loads,
     round_bound,
 )
@@ -30,40 +25,6 @@ MODELS = (ModelSpec(M, work_bytes=1, weight_bytes=0),)
 
 def fleet(*pipelines: PipelineSpec) -> FleetSpec:
     return FleetSpec("f", MODELS, pipelines)
-
-
-@st.composite
-def graphs(draw: st.DrawFn) -> tuple[int, list[RatioEdge]]:
-    n = draw(st.integers(1, 5))
-    nodes = st.integers(0, n - 1)
-    edge = st.builds(RatioEdge, nodes, nodes, st.integers(0, 9), st.integers(0, 3))
-    return n, draw(st.lists(edge, max_size=10))
-
-
-def all_cycles(n: int, edges: list[RatioEdge]) -> list[list[RatioEdge]]:
-    """Every cycle, each choice among parallel edges: nodes in the middle keep them apart."""
-    graph: nx.DiGraph[object] = nx.DiGraph()
-    graph.add_nodes_from(range(n))
-    for number, edge in enumerate(edges):
-        graph.add_edge(edge.first, f"edge {number}")
-        graph.add_edge(f"edge {number}", edge.second)
-    return [
-        [edges[int(str(node).split()[1])] for node in cycle if isinstance(node, str)]
-        for cycle in nx.simple_cycles(graph)
-    ]
-
-
-@settings(max_examples=400)
-@given(graphs())
-def test_a_cycle_ratio_is_the_greatest_of_all_cycles(graph: tuple[int, list[RatioEdge]]) -> None:
-    n, edges = graph
-    found = [(sum(e.time for e in c), sum(e.frames for e in c)) for c in all_cycles(n, edges)]
-    if any(time > 0 and frames == 0 for time, frames in found):
-        with pytest.raises(UsageError, match="wait for one another inside one frame"):
-            cycle_ratio(n, edges)
-        return
-    ratios = [Fraction(time, frames) for time, frames in found if frames]
-    assert cycle_ratio(n, edges) == max(ratios, default=Fraction(0))
 
 
 def test_frames_in_flight_divide_the_path_through_a_frame() -> None:
