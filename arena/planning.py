@@ -155,7 +155,8 @@ def plan_frontier(
     times : Path or None
         Times file; what was measured goes before what the fleet says.
     plans_max : int
-        Most plans that are made, >= 2.
+        Most points, >= 2, and plans that are made to find them; as many more find each point's
+        makespan in less memory.
     readers : mapping of model id to callable
     progress : callable
         Called with (plans made, most plans).
@@ -176,7 +177,7 @@ def plan_frontier(
 
     def within(budget_bytes: int) -> Plan:
         plan = fitter.within(budget_bytes, trials_max=0)
-        progress(next(made), plans_max)
+        progress(next(made), 2 * plans_max)
         return plan
 
     def finish(plan: Plan) -> Plan:
@@ -189,6 +190,7 @@ def plan_frontier(
         within,
         slowdowns={} if measured is None else measured.slowdowns(),
         plans_max=plans_max,
+        tries_max=plans_max,
         finish=finish,
     )
     return PlannedFrontier(found, path.parent, _notes(fleet, models))

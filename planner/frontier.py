@@ -124,6 +124,7 @@ def frontier(
     *,
     slowdowns: Mapping[tuple[str, str], int] | None = None,
     plans_max: int = 24,
+    tries_max: int = 24,
     finish: Callable[[Plan], Plan] | None = None,
 ) -> Frontier:
     """Return the frontier of memory against makespan.
@@ -138,6 +139,8 @@ def frontier(
         Measured, in thousandths of the time alone.
     plans_max : int
         Plans that are made, the concurrent one among them; at least 2.
+    tries_max : int
+        Further plans, which look for each point's makespan in less memory.
     finish : callable, optional
         Returns the plan of a point with less added, that takes no more memory and no more time:
         what is not worth its while for plans that become no point.
@@ -179,9 +182,17 @@ def frontier(
                 _Gap(budget, gap.ceiling, found, gap.fast),
             ]
     kept = non_dominated(points)
+    for rank, point in enumerate(kept):
+        share = tries_max // len(kept) + (rank < tries_max % len(kept))
+        floor = kept[rank + 1].plan.total_bytes if rank + 1 < len(kept) else serial_bytes
+        points.append(
+            _tightened(point, floor, lambda budget: point_of(within(budget), known), share)
+        )
+    kept = non_dominated(points)
     if finish is not None:
-        kept = tuple(p if p is fast else point_of(finish(p.plan), known) for p in kept)
-        kept = non_dominated(kept)  # with slowdowns, less order may be slower
+        kept = tuple(
+            p if p is fast else _finished(p, point_of(finish(p.plan), known)) for p in kept
+        )
     times, unit = times_of_steps(fleet)
     lanes = list(dict.fromkeys(row.lane for row in concurrent.instances))
     return Frontier(
@@ -198,6 +209,39 @@ def frontier(
             if (lane, other) not in known or (other, lane) not in known
         ),
     )
+
+
+def _tightened(
+    point: FrontierPoint,
+    floor: int,
+    within: Callable[[int], FrontierPoint],
+    tries_max: int,
+) -> FrontierPoint:
+    """Return the point in as little memory above `floor` as a few tries find.
+
+    The first try asks for a byte less: mostly that is slower, and so is all below.
+    """
+    budget = point.plan.total_bytes - 1
+    for _ in range(tries_max):
+        if budget <= floor:
+            break
+        found = within(budget)
+        if found.makespan <= point.makespan and found.plan.total_bytes < point.plan.total_bytes:
+            point = found
+        elif budget == point.plan.total_bytes - 1:
+            break
+        else:
+            floor = budget
+        budget = (floor + point.plan.total_bytes) // 2
+    return point
+
+
+def _finished(point: FrontierPoint, finished: FrontierPoint) -> FrontierPoint:
+    """Return the point with less added, unless that took more memory or (slowdowns) more time."""
+    is_worse = (
+        finished.plan.total_bytes > point.plan.total_bytes or finished.makespan > point.makespan
+    )
+    return point if is_worse else finished
 
 
 @dataclass(frozen=True, slots=True)

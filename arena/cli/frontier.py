@@ -16,7 +16,7 @@ __all__ = ["frontier"]
 
 def frontier(
     fleet: FleetFile,
-    points: Annotated[int, typer.Option("--points", min=2, help="Most plans that are made.")] = 24,
+    points: Annotated[int, typer.Option("--points", min=2, help="Most points.")] = 24,
     times: TimesFile = None,
     save: Annotated[
         Path | None,

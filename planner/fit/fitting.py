@@ -179,9 +179,9 @@ class Fitter:
         What was searched gives every tensor bytes of its own. Tensors that share bytes leave more
         to the work, so such a search proves nothing about them; memory in use does.
         """
-        if not plan.buffers:
-            return chosen.lower_bound
         height = max(budget_bytes, plan.total_bytes) - plan.weight_bytes
+        if not plan.buffers:
+            return self._search.proven(height, chosen)
         return memory_bound(self._work, height - _never_shared(plan))
 
 

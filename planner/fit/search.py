@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Final
 
 from planner.fit.baselines import as_one_lane, lanes_of_pipelines, merged_lanes
 from planner.fit.heights import (
@@ -17,8 +18,12 @@ from planner.fit.placing import TimedPlan
 from planner.fit.within import Effort, Within, fit_within, memory_bound
 from planner.fit.workload import Workload
 from planner.makespan import Makespan
+from planner.makespan.exact import improve, is_available
 
 __all__ = ["FitOptions", "HeightSearch"]
+
+_PROOF: Final = 3
+"""The proof of a budget may do so many times as much as one run at a height."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +98,22 @@ class HeightSearch:
         return choose(
             self._heights, self.within, self.bound_of, self.by_hand, height, self._before.length
         )
+
+    def proven(self, height: int, chosen: Chosen) -> int:
+        """Return a makespan that no plan within a height is below: searched for at that height.
+
+        The search looks for schedules too, and they are left alone: a height that follows from a
+        budget is none of those at which every budget looks.
+        """
+        bound, limit = chosen.lower_bound, _PROOF * self._exact.exact_limit
+        is_done = chosen.timed.length <= max(bound, self._before.length)
+        if is_done or limit == 0 or not is_available():
+            return bound
+        work, starts = self._work, chosen.timed.starts
+        answer = improve(
+            work.jobs, starts, bound, limit, work_bytes=work.work_bytes, height_bytes=height
+        )
+        return answer.lower_bound
 
     def shortest_of(
         self, height_of: Callable[[TimedPlan], int], low: int, high: int, length: int | None

@@ -19,6 +19,7 @@ from planner.model import ModelId
 from planner.pipeline import plan_fleet
 from planner.plan import Plan
 from planner.units import KiB
+from tests.fitted import timed_fleet, with_tensors
 from tests.fleets import declared_sizes
 from tests.frontiers import all_plans, exact, four_lanes, frontier_of
 from tests.plans_io import HANDING_YAML
@@ -35,8 +36,9 @@ def _figures(found: Frontier) -> list[tuple[int, int]]:
     return [(p.plan.total_bytes, p.makespan) for p in found.points]
 
 
+@pytest.mark.parametrize("tries_max", [0, 5, 40])
 @pytest.mark.parametrize("plans_max", [2, 3, 4, 5, 8, 13])
-def test_fewer_plans_give_a_part_of_it_with_both_ends(plans_max: int) -> None:
+def test_fewer_plans_give_a_part_of_it_with_both_ends(plans_max: int, tries_max: int) -> None:
     calls = 0
     best = exact(four_lanes())
 
@@ -47,8 +49,9 @@ def test_fewer_plans_give_a_part_of_it_with_both_ends(plans_max: int) -> None:
         assert plan.total_bytes <= budget_bytes
         return plan
 
-    got = frontier(all_plans(four_lanes())[0], within, plans_max=plans_max)
-    assert calls <= plans_max - 1
+    got = frontier(all_plans(four_lanes())[0], within, plans_max=plans_max, tries_max=tries_max)
+    assert calls <= plans_max - 1 + tries_max
+    assert len(got.points) <= plans_max
     every = _figures(frontier_of(four_lanes()))
     concurrent = (got.concurrent.plan.total_bytes, got.concurrent.makespan)
     assert set(_figures(got)) <= {*every, concurrent}
@@ -194,6 +197,27 @@ def test_inputs_and_outputs_in_turn_are_part_of_the_serial_end() -> None:
     assert got.points[-1].plan.total_bytes == got.serial_bytes
     block, work, weights = 50_176, 1_536, 3 * 1024
     assert got.serial_bytes == weights + work + block
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_no_point_has_the_time_of_a_smaller_budget(seed: int) -> None:
+    """However few plans are made to find points: each is lowered until a byte less is slower."""
+    fleet = timed_fleet(seed, executions_max=8 + seed)
+    if seed % 2:
+        fleet = with_tensors(fleet, seed)
+    fitter = Fitter(fleet, declared_sizes(fleet))
+    got = frontier(fitter.free, fitter.within, plans_max=4, tries_max=200)
+    for point in got.points:
+        budget = point.plan.total_bytes - 1
+        if budget >= got.serial_bytes:
+            assert point_of(fitter.within(budget), {}).makespan > point.makespan
+
+
+def test_what_a_finish_makes_worse_is_left_as_it_was() -> None:
+    plans = exact(four_lanes())
+    everything = all_plans(four_lanes())[0]
+    got = frontier(everything, plans, finish=lambda _: everything)
+    assert _figures(got) == _figures(frontier_of(four_lanes()))
 
 
 def test_fitted_plans_make_the_true_frontier() -> None:
