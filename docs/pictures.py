@@ -151,6 +151,7 @@ def main(target: Path) -> None:
         folder = Path(name)
         arenas(target / "task-arena.svg", ["street-corner"], folder)
         arenas(target / "task-adopt.svg", ["detect-and-classify"], folder)
+        arenas(target / "task-pool.svg", ["plates"], folder)
         both = ["street-corner-faces-lane", "street-corner-faces"]
         arenas(target / "task-one-more.svg", both, folder)
         arenas(target / "task-review.svg", ["street-corner", "street-corner-faces"], folder)

@@ -141,6 +141,7 @@ def test_committed_arenas_are_what_the_commands_draw(tmp_path: Path) -> None:
     for name, fleets in (
         ("task-arena", ["street-corner"]),
         ("task-adopt", ["detect-and-classify"]),
+        ("task-pool", ["plates"]),
         ("task-one-more", ["street-corner-faces-lane", "street-corner-faces"]),
         ("task-review", ["street-corner", "street-corner-faces"]),
     ):
@@ -157,6 +158,30 @@ def test_the_chinese_readme_has_the_same_commands() -> None:
     for page in (chinese, ROOT / "docs" / "glossary.zh.md"):
         for link in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
             assert link.startswith("https://") or (page.parent / link).exists(), link
+
+
+def rows(page: Path, start: str) -> list[str]:
+    """Return the rows of the first table after a word."""
+    return (
+        page.read_text()
+        .partition(start)[2]
+        .partition("\n|---|")[2]
+        .split("\n\n")[0]
+        .split("\n")[1:]
+    )
+
+
+def test_the_chinese_readme_has_the_same_options_and_figures() -> None:
+    """Row by row: what is typed, what was measured, and where it leads."""
+    english, chinese = (ROOT / name for name in ("README.md", "README.zh.md"))
+    for starts, pattern in (
+        (("## The command line", "## 命令行"), r"arena \w+|--[\w-]+|docs/[\w.-]+"),
+        (("## Figures", "## 实测数字"), r"[\d.,]+\d|\d|bench/[\w.-]+"),
+    ):
+        found = [rows(page, start) for page, start in zip((english, chinese), starts, strict=True)]
+        assert len(found[0]) == len(found[1]) > 5
+        for one, two in zip(*found, strict=True):
+            assert set(re.findall(pattern, one)) == set(re.findall(pattern, two)), one
 
 
 @pytest.mark.parametrize("page", PAGES)
