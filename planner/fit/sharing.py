@@ -8,7 +8,7 @@ The schedule itself keeps every constraint: what is added never makes a frame lo
 the schedule. Which times are right matters for the makespan alone, no longer for safety.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from planner.fit.placing import TimedPlan
@@ -89,19 +89,20 @@ class _Span(NamedTuple):
     last: int
 
 
-def _spans(work: Workload, timed: TimedPlan) -> list[_Span]:
-    """Return the span of each instance."""
+def _spans(work: Workload, timed: TimedPlan) -> dict[int, _Span]:
+    """Return the span of each instance that runs: some lanes of a pool may take no execution."""
     starts, times = timed.starts, work.jobs.times
     runs: list[list[tuple[int, int]]] = [[] for _ in work.work_bytes]
     for position, job in enumerate(work.sequence(starts)):
         runs[work.jobs.instances[job]].append((position, job))
-    return [
-        _Span(starts[own[0][1]], starts[own[-1][1]] + times[own[-1][1]], own[0][0], own[-1][0])
-        for own in runs
-    ]
+    return {
+        i: _Span(starts[own[0][1]], starts[own[-1][1]] + times[own[-1][1]], own[0][0], own[-1][0])
+        for i, own in enumerate(runs)
+        if own
+    }
 
 
-def _order(spans: Sequence[_Span], i: int, j: int) -> tuple[int, int, int] | None:
+def _order(spans: Mapping[int, _Span], i: int, j: int) -> tuple[int, int, int] | None:
     """Return (distance, first, second) of two instances; None: their spans meet."""
     first, second = (i, j) if spans[i].first < spans[j].first else (j, i)
     before, after = spans[first], spans[second]

@@ -75,9 +75,7 @@ class WholeWork:
     def __init__(self, work: Workload, free: Plan) -> None:
         self._work, self._free = work, free
         reserved = free.rule.reserved_bytes
-        self._reserved = [
-            0 if row.work_offset is None else reserved(row.work_bytes) for row in free.instances
-        ]
+        self._reserved = free.work_reserved
         self._handed = [b for b in free.buffers if b.use is not BufferUse.INSTANCE]
         self.handed_bytes = sum(reserved(buffer.size_bytes) for buffer in self._handed)
         self._shared: dict[TimedPlan, Placed] = {}

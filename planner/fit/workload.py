@@ -61,9 +61,8 @@ class Workload:
             schedule=schedule,
             jobs=Jobs.of_schedule(schedule),
             work_bytes=tuple(
-                blocks.get(row.id, 0)
-                + (0 if row.work_offset is None else plan.rule.reserved_bytes(row.work_bytes))
-                for row in plan.instances
+                blocks.get(row.id, 0) + reserved
+                for row, reserved in zip(plan.instances, plan.work_reserved, strict=True)
             ),
             conflicts=ConflictRelation.of_schedule(schedule).masks,
             homes=tuple(

@@ -135,6 +135,15 @@ def test_lanes_of_a_pool_are_kept_apart_by_locks() -> None:
     assert {item.kind for item in plan.added} == {AddedKind.EXCLUSIVE}
 
 
+def test_lanes_of_a_pool_may_be_more_than_executions() -> None:
+    fleet = fleet_of(StepSpec("a", M, "x"), StepSpec("b", M, LanePool("ocr", 3)))
+    free = plan_of(fleet)
+    plan = fit_fleet(fleet, declared_sizes(fleet), budget_bytes=free.total_bytes - 1)
+    assert plan.fits
+    assert judge(plan) == ()
+    assert {item.kind for item in plan.added} == {AddedKind.EXCLUSIVE}
+
+
 def test_beyond_counting_the_known_plan_stands() -> None:
     work = work_of(StepSpec("a", M, "x", time_ns=1 << 60), StepSpec("b", M, "y", time_ns=1))
     known = TimedPlan(1 << 60, 2048, starts=(0, 0), offsets=(0, 1024))
