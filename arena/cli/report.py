@@ -20,7 +20,10 @@ def report(
     html: HtmlFile = None,
     as_json: JsonFlag = False,
 ) -> int:
-    """Report where the bytes go, what sharing saves, what sets the height, and what would fit."""
+    """Report where the bytes go, what sharing saves, what sets the height, and what would fit.
+
+    Exits 0 also where the plan does not fit: a report is no verdict, `arena plan` gives one.
+    """
     from arena.session import open_plan_or_fleet
 
     limit = limit_of(memory, device_model)

@@ -25,6 +25,8 @@ from tests.networks import demo_onnx
 ROOT = Path(__file__).resolve().parents[2]
 TASKS = ROOT / "docs" / "tasks"
 PAGES = sorted(path.stem for path in TASKS.glob("*.md") if path.stem != "README")
+RUN = [*PAGES, "../reports"]
+"""Pages whose commands are run: those of tasks, and others with blocks of the same form."""
 BLOCK = re.compile(
     r"^(?:<!-- needs: (?P<needs>.+) -->\n)?```(?P<kind>\w+)\n(?P<text>.*?)^```$", re.M | re.S
 )
@@ -109,7 +111,7 @@ def assert_shown(expected: str, printed: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("page", "needs"), [(page, needs) for page in PAGES for needs in needs_of(page)]
+    ("page", "needs"), [(page, needs) for page in RUN for needs in needs_of(page)]
 )
 def test_every_command_of_a_page_runs(page: str, needs: str, folder: Path) -> None:
     NEEDS[needs]()
