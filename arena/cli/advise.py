@@ -10,7 +10,7 @@ import typer
 
 from arena.cli.arguments import JsonFlag
 from arena.cli.output import emit_json, progress, table, warn
-from arena.cli.shapes import ShapeOptions, deal_shapes, parse_shapes
+from arena.cli.shapes import ShapeOptions, deal_shapes, given_by_options, parse_shapes
 
 if TYPE_CHECKING:
     from planner.fleet import ModelSpec
@@ -41,7 +41,7 @@ def advise(
 
     base = Path() if output is None else output.parent
     dealt = deal_shapes(files, parse_shapes(shapes or ()))
-    with progress("measuring models") as advance:
+    with given_by_options(), progress("measuring models") as advance:
         measured = measure_files(files, base, shapes=dealt, progress=advance)
     strategies = strategies_of(measured.models, measured.sizes, threads=threads)
     warnings = (*measured.warnings, NOT_COUNTED)

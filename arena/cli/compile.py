@@ -10,7 +10,7 @@ import typer
 
 from arena.cli.arguments import JsonFlag
 from arena.cli.output import emit_json
-from arena.cli.shapes import ShapeOptions, parse_axes, parse_shapes
+from arena.cli.shapes import ShapeOptions, given_by_options, parse_axes, parse_shapes
 from planner.fleet import ModelSpec
 from planner.model import ModelId
 
@@ -43,9 +43,10 @@ def compile_onnx(
     from planner.units import format_bytes
 
     started = time.perf_counter()
-    model = compile_model(
-        source, output, parse_shapes(shapes or ()), _parse_gears(source, gears or ())
-    )
+    with given_by_options():
+        model = compile_model(
+            source, output, parse_shapes(shapes or ()), _parse_gears(source, gears or ())
+        )
     seconds = round(time.perf_counter() - started, 6)
     if as_json:
         emit_json(

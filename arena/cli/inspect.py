@@ -8,7 +8,7 @@ import typer
 
 from arena.cli.arguments import JsonFlag
 from arena.cli.output import emit_json, progress, short_paths, table
-from arena.cli.shapes import ShapeOptions, deal_shapes, parse_shapes
+from arena.cli.shapes import ShapeOptions, deal_shapes, given_by_options, parse_shapes
 
 if TYPE_CHECKING:
     from arena.formats import ModelFacts
@@ -29,7 +29,7 @@ def inspect(
     from planner.units import format_bytes
 
     dealt = deal_shapes(files, parse_shapes(shapes or ()))
-    with progress("reading") as advance:
+    with given_by_options(), progress("reading") as advance:
         facts = [
             read_facts(file, shapes=own, progress=advance)
             for file, own in zip(files, dealt, strict=True)

@@ -3,15 +3,16 @@
 One input's name may be of several files: a shape goes to all that leave the input open.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, TypeAlias
 
 import typer
 
-from planner.errors import UsageError
+from planner.errors import SpecError, UsageError
 
-__all__ = ["ShapeOptions", "deal_shapes", "parse_axes", "parse_shapes"]
+__all__ = ["ShapeOptions", "deal_shapes", "given_by_options", "parse_axes", "parse_shapes"]
 
 ShapeOptions: TypeAlias = Annotated[
     list[str] | None,
@@ -21,6 +22,15 @@ ShapeOptions: TypeAlias = Annotated[
         help="Axes of an input that an .onnx file leaves open; once for each such input.",
     ),
 ]
+
+
+@contextmanager
+def given_by_options() -> Iterator[None]:
+    """Blame the caller for what would be a fleet's fault: no fleet file gives these shapes."""
+    try:
+        yield
+    except SpecError as error:
+        raise UsageError(str(error)) from error
 
 
 def parse_shapes(texts: Sequence[str]) -> dict[str, tuple[int, ...]]:

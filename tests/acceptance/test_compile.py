@@ -83,7 +83,8 @@ def test_wrong_shapes_are_refused(
 ) -> None:
     words = [word for shape in shapes for word in ("--shape", shape)]
     target = source.with_suffix(".arena")
-    assert arena(capsys, "compile", source, "-o", target, *words, code=2)["error"]["message"]
+    error = arena(capsys, "compile", source, "-o", target, *words, code=2)["error"]
+    assert error["fault"] == "the caller"  # there is no fleet here
     assert not target.exists()
 
 
@@ -124,6 +125,7 @@ def test_open_axes_are_given_to_inspect_and_advise_too(
         assert error["message"].startswith(f"{open_source}: ")
         assert "--shape x=" in error["message"]
         assert "`inputs: {x: [" in error["message"]
+        assert error["fault"] == "the caller"
         error = arena(capsys, *words, "--shape", "y=1", code=2)["error"]
         assert error == {
             "message": "--shape y: no .onnx file has such an input; inputs that they have: x",
