@@ -231,8 +231,10 @@ class Ladder:
         if not self._can_anneal:
             return
         assert self.assignment is not None
-        moves = max(_MOVES * len(self._grid.movable), 2 * local_search.MOVES_PER_RUN)
-        moves = self._in_round(moves)
+        n = len(self._grid.movable)
+        # Even the least round of a large graph has whole dives: some moves beside them.
+        moves = max(_MOVES * n, 2 * local_search.MOVES_PER_RUN)
+        moves = max(self._in_round(moves), n // 2)
         local_search.improve(
             self._problem,
             self.assignment,

@@ -190,9 +190,10 @@ class _Run:
         """Search the kernels that keep the whole above its target: small ones whole, then all."""
         if self.is_over() or self.should_stop() or not self.options.rounds_max:
             return
+        nodes = min(self.options.nodes_max, _NODES_UNCOMPILED)
         for leaf in self._open_kinds():
             if leaf.problem.n <= exhaustive.BUFFERS_MAX:
-                self._exhaust(leaf, min(self.options.nodes_max, _NODES_UNCOMPILED))
+                nodes -= self._exhaust(leaf, nodes)
                 self._tell_twins(leaf)
                 self._update()
         share = self.options.nodes_max * max(1, self.problem.n // _BUFFERS_PER_SHARE)
@@ -271,20 +272,23 @@ class _Run:
             self._tell_twins(leaf)
             self._update()
 
-    def _exhaust(self, leaf: Leaf, nodes_max: int) -> None:
-        """Bring a small kernel to its least height, with proof, if the nodes suffice."""
+    def _exhaust(self, leaf: Leaf, nodes_max: int) -> int:
+        """Bring a small kernel to its least height, with proof, if the nodes do; return theirs."""
+        nodes = 0
         while leaf.height_bytes is None or leaf.height_bytes > leaf.bound.lower_bound_bytes:
             capacity = self.limit if leaf.height_bytes is None else leaf.height_bytes - 1
             attempt = exhaustive.fit(
-                leaf.problem, capacity, nodes_max, should_stop=self.should_stop
+                leaf.problem, capacity, nodes_max - nodes, should_stop=self.should_stop
             )
-            if attempt.status is SolveStatus.UNKNOWN:
-                return
+            nodes += attempt.nodes
+            if attempt.status is SolveStatus.FEASIBLE:
+                leaf.offer(attempt.assignment, "exhaustive")
+                continue
             if attempt.status is SolveStatus.INFEASIBLE:
                 leaf.raise_bound(capacity + 1)
                 self.is_impossible |= leaf.height_bytes is None
-                return
-            leaf.offer(attempt.assignment, "exhaustive")
+            break
+        return nodes
 
     def _offer(self, assignment: Assignment | None, solver: str) -> None:
         if assignment is None:

@@ -34,7 +34,7 @@ class SolveOptions:
         Threads of such a solver.
     """
 
-    nodes_max: int = 200_000
+    nodes_max: int = 170_000
     clique_nodes_max: int = 400_000
     rounds_max: int = 1
     seed: int = 0

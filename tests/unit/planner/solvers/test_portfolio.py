@@ -9,6 +9,7 @@ import pytest
 
 from planner.problem import Assignment, Bound, Problem, SolveStatus
 from planner.solvers import SolveOptions, exhaustive, first_fit, portfolio, solve
+from planner.solvers.attempt import Attempt
 from planner.solvers.ladder import Ladder
 from planner.validator import validate
 from tests.unit.planner.solvers.test_exhaustive import fixture
@@ -189,6 +190,24 @@ def test_the_limit_cuts_inside_a_round(nodes_max: int, monkeypatch: pytest.Monke
     solve(problem, SolveOptions(nodes_max=nodes_max))
     # Whole rounds took 1.37 and 1.20 times the limit; what is left over is one step of a round.
     assert nodes_max <= sum(ladder.work for ladder in made) < 1.05 * nodes_max
+
+
+def test_small_kernels_share_the_nodes_of_one_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    def gives_up(_problem: Problem, _capacity: int, nodes_max: int, **_named: Any) -> Attempt:
+        asked.append(nodes_max)
+        return Attempt.gave_up(nodes=1_000)
+
+    monkeypatch.setattr(exhaustive, "fit", gives_up)
+    # Three rings, no two alike, each above its bound; all of one conflict with all of another.
+    rings = [(start, [2 + start // 5] * 5) for start in (0, 5, 10)]
+    pairs = [(start + i, start + (i + 1) % 5) for start, _ in rings for i in range(5)]
+    between = [(i, j) for i in range(15) for j in range(i) if i // 5 != j // 5]
+    problem = Problem.of_edges([size for _, sizes in rings for size in sizes], pairs + between)
+    found = solve(problem, SolveOptions(nodes_max=2_500))
+    assert found.assignment is not None
+    assert asked == [2_500, 1_500, 500]
 
 
 def test_without_a_first_assignment_the_search_finds_one(monkeypatch: pytest.MonkeyPatch) -> None:
