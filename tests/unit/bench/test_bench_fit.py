@@ -16,9 +16,11 @@ def test_a_small_fleet_is_never_worse_than_by_hand() -> None:
         assert run.gap >= 0
         for length in run.baselines:
             assert length is None or length >= run.plan.price.makespan
-    page = report({"small": runs}, {}, "python -m bench.bench_fit")
+    page = report({"small": runs}, {"large": runs}, 1, "python -m bench.bench_fit")
     assert "| small |" in page
+    assert "| large |" in page
     assert "worse 0 of 3" in page
+    assert "of 3 take at most 30 s" in page
 
 
 def test_every_family_is_a_fleet_of_about_200_executions() -> None:
