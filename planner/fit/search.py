@@ -84,7 +84,7 @@ class HeightSearch:
         """Return what is found within one of the heights to look at."""
         if height not in self._found:
             effort = self._exact if height in self._looked_at else self._lists
-            self._found[height] = fit_within(self._work, height, self._before.lower_bound, effort)
+            self._found[height] = fit_within(self._work, height, self.bound_of(height), effort)
         return self._found[height]
 
     def bound_of(self, height: int) -> int:

@@ -51,7 +51,7 @@ class Effort:
     restarts: int
     exact_limit: float
     together_max: int = 60
-    shrinks_max: int = 1
+    shrinks_max: int = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,15 +79,20 @@ def memory_bound(work: Workload, height_bytes: int) -> int:
     best = busiest_set(replace(jobs, certain=certain))
     heads, tails = jobs.heads(), jobs.tails()
     best = max(best, crowded_bound(heads, jobs.times, tails, sizes, height_bytes))
+    wide: list[int] = []
     for k in range(2, _SIDE_BY_SIDE_MAX + 1):
-        large = [int(size * (k + 1) > height_bytes) for size in sizes]
-        best = max(best, crowded_bound(heads, jobs.times, tails, large, k))
-        wide = [job for job, is_large in enumerate(large) if is_large]
-        best = max(best, rounds_bound([jobs.times[j] for j in wide], [tails[j] for j in wide], k))
+        before = wide
+        wide = [job for job, size in enumerate(sizes) if size * (k + 1) > height_bytes]
+        if len(wide) <= k or len(wide) == len(before):
+            continue  # they all find room, or fewer of them did before
+        some = [jobs.times[job] for job in wide]
+        after = [tails[job] for job in wide]
+        best = max(best, rounds_bound(some, after, k))
+        best = max(best, crowded_bound([heads[j] for j in wide], some, after, [1] * len(wide), k))
     return best
 
 
-def fit_within(work: Workload, height_bytes: int, lower_bound: int, effort: Effort) -> Within:
+def fit_within(work: Workload, height_bytes: int, bound: int, effort: Effort) -> Within:
     """Return the shortest frame found within a height that holds the largest region.
 
     Parameters
@@ -95,11 +100,10 @@ def fit_within(work: Workload, height_bytes: int, lower_bound: int, effort: Effo
     work : Workload
     height_bytes : int
         A multiple of every region's alignment.
-    lower_bound : int
-        Proven for any height.
+    bound : int
+        Proven for that height.
     effort : Effort
     """
-    bound = max(lower_bound, memory_bound(work, height_bytes))
     best = _by_lists(work, height_bytes, bound, effort.restarts)
     if best.length == bound or effort.exact_limit == 0 or not is_available():
         return Within(best, bound)
