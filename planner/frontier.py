@@ -193,6 +193,7 @@ def frontier(
         kept = tuple(
             p if p is fast else _finished(p, point_of(finish(p.plan), known)) for p in kept
         )
+        kept = non_dominated(kept)  # less added may be as fast as a point that takes more
     times, unit = times_of_steps(fleet)
     lanes = list(dict.fromkeys(row.lane for row in concurrent.instances))
     return Frontier(

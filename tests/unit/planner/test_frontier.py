@@ -220,6 +220,24 @@ def test_what_a_finish_makes_worse_is_left_as_it_was() -> None:
     assert _figures(got) == _figures(frontier_of(four_lanes()))
 
 
+def test_a_point_that_a_finish_brings_level_with_another_is_dropped() -> None:
+    """With slowdowns, a plan with less added may be as fast as one that takes more memory."""
+    plans = exact(four_lanes())
+    every = [point_of(plan, {}) for plan in all_plans(four_lanes())]
+
+    def slow(budget_bytes: int) -> Plan:
+        fitting = [p for p in every if p.plan.total_bytes <= budget_bytes]
+        return max(fitting, key=lambda p: (p.plan.total_bytes, p.makespan)).plan
+
+    free = every[0].plan
+    finished = frontier(free, slow, finish=lambda plan: plans(plan.total_bytes))
+    figures = _figures(finished)
+    assert len(figures) < len(frontier(free, slow).points)
+    for (memory, time), (less, more) in pairwise(figures):
+        assert less < memory
+        assert more > time
+
+
 def test_fitted_plans_make_the_true_frontier() -> None:
     spec = four_lanes()
     fitter = Fitter(spec, declared_sizes(spec))
