@@ -156,7 +156,8 @@ class Fitter:
         """Return the best of the work alone, and of all that lies in so much work reservation.
 
         Tensors set aside leave less to the work than tensors that share; so heights above what they
-        leave are looked at, too, and the shortest plan of which all fits is taken.
+        leave are looked at, too, and the shortest plan of which all fits is taken; where none
+        does, everything in turns, as low as it goes.
         """
         whole, search, least = self._whole, self._search, self._work.least_height
         left = room - whole.handed_bytes
@@ -171,7 +172,12 @@ class Fitter:
             high=room,
             length=chosen.timed.length if fits else None,
         )
-        return chosen, aside if timed is None else whole.shared(timed)
+        if timed is not None:
+            return chosen, whole.shared(timed)
+        if fits:
+            return chosen, aside
+        in_turns = whole.shared(search.by_hand[0])
+        return chosen, min(aside, in_turns, key=lambda placed: placed.height)
 
     def _bound(self, plan: Plan, budget_bytes: int, chosen: Chosen) -> int:
         """Return a makespan that no plan of the budget is below, wherever its tensors lie.

@@ -73,6 +73,17 @@ def test_more_memory_is_never_slower_where_steps_hand_tensors_on(seed: int) -> N
     assert before.price.makespan == before.price.before
 
 
+@pytest.mark.parametrize("seed", [0, 4, 166, 184, 187, 191, 341])
+def test_what_does_not_fit_takes_no_more_than_what_does(seed: int) -> None:
+    """It is everything in turns, with tensors among the work where that is lower."""
+    fleet = with_tensors(timed_fleet(seed, 4 + seed % 5), seed)
+    fitter = Fitter(fleet, declared_sizes(fleet))
+    plan = fitter.within(fitter.free.weight_bytes, trials_max=0)
+    assert not plan.fits
+    assert fitter.within(plan.total_bytes, trials_max=0).fits
+    assert not fitter.within(plan.total_bytes - 1, trials_max=0).fits
+
+
 @pytest.mark.parametrize("seed", range(12))
 def test_the_makespan_is_one_of_the_final_order(seed: int) -> None:
     """What is claimed does not depend on the times by which sharers were told apart."""
