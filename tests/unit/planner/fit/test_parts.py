@@ -5,13 +5,13 @@ from dataclasses import replace
 import pytest
 
 from planner.errors import PlanError, UsageError
-from planner.fit import fit_fleet, fitting
+from planner.fit import fit_fleet, fitting, together
 from planner.fit.heights import Heights, choose, heights_of_sums
 from planner.fit.packing import conflicts_in_time, keeps_locks
 from planner.fit.placing import GapRule, TimedPlan, place_in_time
 from planner.fit.sharing import constraints_of
 from planner.fit.together import fit_together
-from planner.fit.within import Within
+from planner.fit.within import Effort, Within, fit_within
 from planner.fit.workload import Workload
 from planner.fleet import FleetSpec, ModelSpec, PipelineSpec, ScheduleSpec, StepSpec
 from planner.judge import judge
@@ -111,6 +111,11 @@ def test_a_job_without_length_lies_inside_another_or_at_its_end() -> None:
     assert keeps_locks(work, [0, 4])
 
 
+def test_an_instance_has_its_bytes_beside_itself() -> None:
+    work = work_of(StepSpec("a", M, "x", time_ns=4), StepSpec("b", M, "x", time_ns=0))
+    assert conflicts_in_time(work, [0, 2]) == [0]
+
+
 def test_turns_that_interleave_are_kept_apart_by_a_lock() -> None:
     """One channel uses both twice, in turns: no order of the instances is that of the schedule."""
     steps = (
@@ -148,6 +153,21 @@ def test_beyond_counting_the_known_plan_stands() -> None:
     work = work_of(StepSpec("a", M, "x", time_ns=1 << 60), StepSpec("b", M, "y", time_ns=1))
     known = TimedPlan(1 << 60, 2048, starts=(0, 0), offsets=(0, 1024))
     assert fit_together(work, known, 2048, 7, 0.1) == (known, 7)
+
+
+def test_a_schedule_that_breaks_a_lock_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where executions take no time the model allows what locks do not: the known plan stands."""
+    work = work_of(StepSpec("a", M, "x", time_ns=5), StepSpec("b", M, "y", time_ns=5))
+    known = TimedPlan(10, 2048, starts=(0, 5), offsets=(0, 1024))
+    assert fit_together(work, known, 2048, 0, 0.1)[0].length == 5
+    monkeypatch.setattr(together, "keeps_locks", lambda _work, _starts: False)
+    assert fit_together(work, known, 2048, 0, 0.1) == (known, 5)
+
+
+def test_beyond_counting_lists_alone_decide() -> None:
+    work = work_of(StepSpec("a", M, "x", time_ns=1 << 60), StepSpec("b", M, "y", time_ns=1))
+    found = fit_within(work, 1024, 7, Effort(restarts=1, exact_limit=0.1))
+    assert (found.timed.length, found.lower_bound) == ((1 << 60) + 1, 7)
 
 
 def test_no_memory_proves_nothing() -> None:
