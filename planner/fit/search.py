@@ -47,7 +47,7 @@ class FitOptions:
     heights_max: int = 64
     jobs_max: int = 12_800
     exact_heights_max: int = 32
-    exact_heights_jobs: int = 2_400
+    exact_heights_jobs: int = 2_000
     exact_limit: float = 0.1
     exact_jobs_max: int = 400
     trials_max: int = 400

@@ -51,7 +51,7 @@ class Effort:
     restarts: int
     exact_limit: float
     together_max: int = 60
-    shrinks_max: int = 3
+    shrinks_max: int = 2
 
 
 @dataclass(frozen=True, slots=True)
