@@ -188,8 +188,8 @@ def report(
             "three quarters, a half and a quarter of the work memory between everything in turns "
             "and everything as it is, one beside the other in the second column. The bound is "
             "proven for any order within the budget; it is not always reachable. The baselines are "
-            "scheduled by lists alone. Two shared cores; the largest seconds of each row, of the "
-            "processor and of the clock.",
+            "scheduled by lists alone. Two cores, busy with other work; the largest seconds of "
+            "each row, of the processor and of the clock.",
             "",
             head,
             rule,
