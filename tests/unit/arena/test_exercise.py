@@ -4,6 +4,7 @@ import threading
 from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -17,12 +18,16 @@ from arena.errors import DeviceError
 from arena.exercise import exercise
 from arena.fleet import Fleet
 from arena.frames import Frame
+from arena.plan_files import OpenedPlan
 from arena.references import INPUTS_EACH
 from arena.running import Submission
-from arena.session import plan_and_load
+from arena.session import load_opened, plan_and_load
 from planner.errors import UsageError
+from planner.fit import fit_fleet
 from planner.fleet import FleetSpec, ModelSpec, PipelineSpec, StepSpec
-from planner.model import ModelId
+from planner.model import InstanceId, ModelId
+from planner.plan import AddedKind, AddedOrder
+from tests.fleets import declared_sizes
 
 
 def spec(*, channels: int, frames_in_flight: int) -> FleetSpec:
@@ -92,6 +97,27 @@ def test_every_channel_has_all_its_frames_in_flight(
     if threads == 1:
         assert in_progress.together == 3 * d + 1
     assert done == dict.fromkeys([*channels, "door[0]"], 5)
+
+
+def test_steps_are_submitted_in_the_order_that_planning_added() -> None:
+    """A step that is declared after another may have to run before it."""
+    works = {"count": 65_536, "find": 65_536, "read": 4096}
+    models = tuple(
+        ModelSpec(ModelId(name), work_bytes=work - 32, weight_bytes=0)
+        for name, work in works.items()
+    )
+    steps = (
+        StepSpec("count", ModelId("count"), "x", time_ns=5),
+        StepSpec("find", ModelId("find"), "y", time_ns=2),
+        StepSpec("read", ModelId("read"), "y", ("find",), time_ns=5),
+    )
+    fleet = FleetSpec("street", models, (PipelineSpec("camera", steps),))
+    plan = fit_fleet(fleet, declared_sizes(fleet), budget_bytes=65_536 + 4096)
+    find, count = InstanceId("find@y"), InstanceId("count@x")
+    assert plan.added == (AddedOrder(find, count, AddedKind.ORDER),)
+    with load_opened(OpenedPlan(plan, Path()), device="twin") as loaded:
+        outcome = exercise(loaded, 3)
+    assert (outcome.executions, outcome.mismatches) == (9, 0)
 
 
 def test_fewer_frames_than_may_be_in_flight(in_progress: InProgress) -> None:
