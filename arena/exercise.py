@@ -27,7 +27,6 @@ from arena.device.base import StreamId
 from arena.errors import DeviceError
 from arena.fleet import Fleet
 from arena.frames import Frame
-from arena.guard.rules import ChannelRules, channel_rules
 from arena.references import Case, FrameCase, References, execute_once
 from arena.running import Submission
 from planner.errors import UsageError
@@ -128,17 +127,12 @@ class _Channel:
 
     pipeline: PipelineSpec
     index: int
-    rules: ChannelRules
     frames: deque[_InProgress] = field(default_factory=deque)
     number: int = 0
 
     @property
     def name(self) -> str:
-        return self.rules.name
-
-    def rank(self, step: str) -> int:
-        """Return how many steps come before one, by `after` or by what planning added."""
-        return self.rules.steps[self.rules.index[step]].before_mask.bit_count()
+        return channel_name(self.pipeline.id, self.index)
 
 
 class _Feeder:
@@ -177,9 +171,7 @@ class _Feeder:
         channel.number += 1
         opened = _InProgress(self._drive.fleet.frame(channel.name, timeout_s=None))
         channel.frames.append(opened)
-        chain = self._drive.references.of(job)
-        # What planning added counts, too: a call closes all steps that come before it.
-        for step, cases in sorted(chain, key=lambda item: channel.rank(item[0])):
+        for step, cases in self._drive.references.of(job):
             # Instances that may serve one step have one model, hence the same inputs.
             case = next(iter(cases.values()))
             submission = opened.frame.submit(step, case.inputs, gear=case.gear or None)
@@ -212,11 +204,9 @@ class _Feeder:
 
 def _feeders(drive: _Drive) -> Sequence[Callable[[], Outcome]]:
     """Return feeders that share the channels of a fleet evenly."""
-    plan = drive.fleet.plan
-    rules = channel_rules(plan.fleet, plan.added)
     channels = [
-        _Channel(pipeline, index, rules[channel_name(pipeline.id, index)])
-        for pipeline in plan.fleet.pipelines
+        _Channel(pipeline, index)
+        for pipeline in drive.fleet.plan.fleet.pipelines
         for index in range(pipeline.channels)
     ]
     n = min(drive.threads, len(channels))

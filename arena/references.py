@@ -17,6 +17,7 @@ from typing import Final, TypeAlias
 from arena.device.base import Argument, Device, StreamId
 from arena.fleet import Fleet
 from arena.gears import gear_choices
+from arena.guard.rules import channel_rules
 from arena.loader import LoadedInstance
 from arena.tensors import ELEMENT_TYPES
 from planner.fleet import PipelineSpec, StepSpec, channel_name, instance_id
@@ -69,8 +70,8 @@ def _digests(outputs: Outputs) -> Outputs:
 
 
 Chain: TypeAlias = list[tuple[str, Mapping[InstanceId, Case]]]
-"""The steps of one frame in topological order, each with its case on the instances that may serve
-it: those of a pool have one model, hence the same inputs."""
+"""The steps of one frame, none before what it follows, each with its case on the instances that may
+serve it: those of a pool have one model, hence the same inputs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +108,7 @@ class References:
             instance: self._cases_of(item)
             for instance, item in fleet.runner.loaded.instances.items()
         }
+        self._rules = channel_rules(fleet.plan.fleet, fleet.plan.added)
         self._chains: dict[tuple[str, int, int], Chain] = {}
         for pipeline in fleet.plan.fleet.pipelines:
             if pipeline.hands_on:
@@ -116,13 +118,20 @@ class References:
         fleet.runner.settle()
 
     def of(self, frame: FrameCase) -> Chain:
-        """Return the steps of a frame with their cases."""
+        """Return the steps of a frame with their cases, in an order in which they may be called.
+
+        What planning added counts, too: a call closes all steps that come before it.
+        """
+        rules = self._rules[channel_name(frame.pipeline.id, frame.channel)]
         if frame.pipeline.hands_on:
-            return self._chains[self._key(frame)]
-        return [
-            (step.id, {instance: self.case(instance, number) for instance in instances})
-            for step, instances, number in frame.steps()
-        ]
+            chain = self._chains[self._key(frame)]
+        else:
+            chain = [
+                (step.id, {instance: self.case(instance, number) for instance in instances})
+                for step, instances, number in frame.steps()
+            ]
+        steps, index = rules.steps, rules.index
+        return sorted(chain, key=lambda item: steps[index[item[0]]].before_mask.bit_count())
 
     def case(self, instance: InstanceId, number: int) -> Case:
         """Return a case of an instance alone; beyond the last they come again."""

@@ -11,8 +11,13 @@ from arena.kept import kept_stages, poison_around
 from arena.plan_files import OpenedPlan
 from arena.session import load_opened, plan_and_load
 from arena.verify import Verdict, verify
-from planner.fleet import IoPlace
+from planner.fit import fit_fleet
+from planner.fleet import FleetSpec, IoPlace, ModelSpec, PipelineSpec, StepSpec
+from planner.handover import Feed
 from planner.judge import judge
+from planner.model import InstanceId, ModelId
+from planner.plan import AddedKind, AddedOrder
+from tests.fleets import declared_sizes
 from tests.handing import BUILDERS, cpu_fleet, twin_fleet
 
 
@@ -28,6 +33,36 @@ def test_tensors_survive_until_their_last_reader_with_poison_in_between(
         for stage in kept_stages(fleet):
             stage(verdict.count)
     assert (verdict.checks, verdict.failures) == (4 * (4 + 1 + 1), [])
+
+
+def test_steps_are_called_in_the_order_that_planning_added() -> None:
+    works = {"count": 65_536, "find": 65_536, "read": 4096}
+    models = tuple(
+        ModelSpec(
+            ModelId(name),
+            work_bytes=work - 32,
+            weight_bytes=0,
+            input_bytes=(("x", 480),),
+            output_bytes=(("y", 480),),
+        )
+        for name, work in works.items()
+    )
+    steps = (
+        StepSpec("count", ModelId("count"), "x", time_ns=5),
+        StepSpec("find", ModelId("find"), "y", time_ns=2),
+        StepSpec(
+            "read", ModelId("read"), "y", ("find",), time_ns=5, feeds=(Feed("x", "find", "y"),)
+        ),
+    )
+    fleet = FleetSpec("street", models, (PipelineSpec("camera", steps),))
+    plan = fit_fleet(fleet, declared_sizes(fleet), budget_bytes=65_536 + 4096 + 512)
+    find, count = InstanceId("find@y"), InstanceId("count@x")
+    assert plan.added == (AddedOrder(find, count, AddedKind.ORDER),)
+    verdict = Verdict()
+    with load_opened(OpenedPlan(plan, Path()), device="twin") as loaded:
+        for stage in kept_stages(loaded):
+            stage(verdict.count)
+    assert (verdict.checks, verdict.failures) == (4 * 3, [])
 
 
 def test_a_plan_that_drops_what_it_hands_on_is_noticed(tmp_path: Path) -> None:
