@@ -34,7 +34,7 @@ _MOVES: Final = 8  # a buffer, in round 0
 _FIRST_ROUND_BUFFERS: Final = 32  # larger graphs begin with less than round 0
 _ROUND_OF_SECOND_OPINION: Final = 4
 _BUFFERS_OF_SECOND_OPINION: Final = 500
-_BUFFERS_OF_EARLY_OPINION: Final = 128  # on a graph: proofs that no search of ours brings
+_BUFFERS_OF_EARLY_OPINION: Final = 128  # proofs that no search of ours brings
 
 
 def _go_on_for_ever() -> bool:
@@ -284,13 +284,17 @@ class Ladder:
             self._on_news()
 
     def _ask_second_opinion(self) -> None:
-        """Start CP-SAT after some rounds."""
+        """Start CP-SAT on a graph: small ones early, after some rounds where they are larger.
+
+        On a line it has found and proven nothing that the search here did not, and takes a core.
+        """
         n = len(self._grid.movable)
-        is_early = self._problem.lifetimes is None and n <= _BUFFERS_OF_EARLY_OPINION
+        is_early = n <= _BUFFERS_OF_EARLY_OPINION and self.effort > 0
         if (
             self._seconds is not None
+            and self._problem.lifetimes is None
             and self._opinion is None
-            and ((is_early and self.effort) or self._round >= _ROUND_OF_SECOND_OPINION)
+            and (is_early or self._round >= _ROUND_OF_SECOND_OPINION)
             and self.assignment is not None
             and n <= _BUFFERS_OF_SECOND_OPINION
             and cpsat.is_available()

@@ -215,6 +215,18 @@ def test_a_second_opinion_is_asked_for_what_the_limit_allows(
     assert cast(FakeOpinion, free._opinion).below_bytes == 14
 
 
+def test_no_second_opinion_takes_a_core_from_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cpsat, "SecondOpinion", FakeOpinion)
+    monkeypatch.setattr(cpsat, "is_available", lambda: True)
+    monkeypatch.setattr(ladder, "_ROUND_OF_SECOND_OPINION", 0)
+    rest(monkeypatch)
+    line = Problem((2, 1, 1), lifetimes=((0, 4), (0, 2), (1, 4)))
+    search = Ladder(line, Assignment((0, 2, 3)), Bound(3), seconds=10)
+    search.go_round()
+    search.go_round()
+    assert search._opinion is None
+
+
 def test_a_second_opinion_is_asked_and_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("ortools", reason="needs OR-tools, an optional part")
     monkeypatch.setattr(ladder, "_ROUND_OF_SECOND_OPINION", 0)
