@@ -406,8 +406,9 @@ def write_page(arguments: argparse.Namespace, peers: Sequence[Peer]) -> None:
         + (f" --seconds {arguments.seconds:g}" if arguments.seconds else "")
         + f" --public-seconds {arguments.public_seconds:g}`: Python {platform.python_version()}, "
         f"{platform.machine()}, two shared cores, other work beside. Equal wall time for everyone "
-        "on an instance; kernels compiled and peers' inputs made before the clock runs; ours has "
-        "CP-SAT in a thread beside it; every height judged. Ratios are heights over our bound.",
+        "on an instance; kernels compiled and peers' inputs made before the clock runs; away from "
+        "timelines ours has CP-SAT in a thread beside it; every height judged. Ratios are heights "
+        "over our bound.",
         "",
         "Peers marked * are re-implemented from their papers and may differ in detail; omnimalloc "
         "1.0.0 runs as published, at its defaults but for the time, without its genetic allocator "
