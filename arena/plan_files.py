@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from arena.files import read_bytes, rebase_path, write_atomically
+from arena.device.base import ModelSource
+from arena.files import DEMO_PREFIX, read_bytes, rebase_path, write_atomically
 from arena.formats import read_model_facts
 from arena.sources import Readers, model_source
 from planner.codec import PLAN_FORMAT, claims_plan, decode_plan, encode_plan, examine_plan
 from planner.errors import DecodeError, PlanError
-from planner.fleet import Dedupe
+from planner.fleet import Dedupe, ModelSpec
 from planner.judge import judge
 from planner.plan import Plan
 
@@ -124,9 +125,19 @@ def compare_digests(opened: OpenedPlan, readers: Readers | None) -> None:
             what = "digest" if found[0] != wanted[0] else "weights with digest"
             mine, plans = next((a, b) for a, b in zip(found, wanted, strict=True) if a != b)
             raise PlanError(
-                f"model {model!r}: {source.name} has {what} {mine[:16] or 'none'}..., the plan was "
-                f"made of {plans[:16] or 'none'}...: plan again, or bring back the file"
+                f"model {model!r}: {_named(spec, opened.base, source)} has {what} "
+                f"{mine[:16] or 'none'}..., the plan was made of {plans[:16] or 'none'}...: plan "
+                "again, or bring back the file"
             )
+
+
+def _named(spec: ModelSpec, base: Path, source: ModelSource) -> str:
+    """Return the file as its fleet names it, with what it is compiled to where that was read."""
+    is_demo = spec.file.startswith(DEMO_PREFIX)
+    own = spec.file if is_demo else str(base / spec.file)
+    if source.path is None or str(source.path) == own:
+        return source.name
+    return f"{own} (compiled: {source.path})"
 
 
 def _digests(content: Path | bytes, *, weights: bool) -> tuple[str, str]:

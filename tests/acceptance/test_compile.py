@@ -106,6 +106,18 @@ def test_onnx_files_are_inspected_advised_and_run(
     assert outcome["executions"] == 6
 
 
+def test_a_changed_network_is_named_as_its_fleet_names_it(
+    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fleet, plan = tmp_path / "fleet.yaml", tmp_path / "plan.json"
+    arena(capsys, "advise", source, "-o", fleet)
+    arena(capsys, "plan", fleet, "-o", plan)
+    onnx.save(convolutions(seed=1), source)
+    message = arena(capsys, "run", plan, code=2)["error"]["message"]
+    assert message.startswith(f"model 'net': {source} (compiled: {tmp_path / 'cache'}")
+    assert " has digest " in message
+
+
 def test_open_axes_are_given_to_inspect_and_advise_too(
     open_source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
