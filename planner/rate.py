@@ -14,9 +14,10 @@ Rates of a long run: its beginning and its end cost more. And bounds, not promis
 several locks may keep them further apart. How long a single frame takes is `makespan`'s matter.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import combinations
 from typing import TypeAlias
 
 from planner.cycles import RatioEdge, cycle_ratio
@@ -167,6 +168,7 @@ def _exclusive_steps(schedule: Schedule, times: StepTimes) -> list[_Turns]:
             for lock, share in _held(channel, step):
                 held.setdefault(lock, []).append((position, step, share))
     found = [_Turns(f"lock {lock}", tuple(steps)) for lock, steps in held.items()]
+    found += _turns_with_pools(schedule, held)
     known = {turns.steps for turns in found}
     for members in exclusive_sets(Jobs.of_schedule(schedule, times)):
         steps = tuple(sorted(places[job] for job in members))
@@ -176,6 +178,45 @@ def _exclusive_steps(schedule: Schedule, times: StepTimes) -> list[_Turns]:
             first = schedule.instances[schedule.channels[position].choices[step][0].instance]
             found.append(_Turns(f"turns of {first} and {len(steps) - 1} more steps", steps))
     return found
+
+
+def _turns_with_pools(
+    schedule: Schedule, held: Mapping[str, Sequence[tuple[int, int, _Share]]]
+) -> Iterator[_Turns]:
+    """Yield the steps of each pool with holders of a lock that exclude it whatever lane it takes.
+
+    The locks differ from lane to lane, so no lock says it. On each lane what it carries takes turns
+    with those holders; over all lanes, a part of the pool's steps for each. Where the lanes exclude
+    one another too, all of them.
+    """
+    pools: dict[str, list[tuple[int, int]]] = {}
+    for position, channel in enumerate(schedule.channels):
+        for index, step in enumerate(channel.pipeline.steps):
+            if isinstance(step.lane, LanePool):
+                pools.setdefault(step.lane.name, []).append((position, index))
+    for name, members in pools.items():
+        lanes = {locks for place in members for locks in _locks_of(schedule, place)}
+        size = held[name][0][2]
+        share = 1 if all(a & b for a, b in combinations(lanes, 2)) else size
+        own = tuple((*place, share) for place in members)
+        if share == 1:
+            yield _Turns(f"turns on pool {name}", own)
+        for lock, holders in held.items():
+            beside = tuple(
+                (position, step, part)
+                for position, step, part in holders
+                if part == 1
+                and (position, step) not in members
+                and all(a & b for a in _locks_of(schedule, (position, step)) for b in lanes)
+            )
+            if beside:
+                yield _Turns(f"turns on pool {name} beside lock {lock}", own + beside)
+
+
+def _locks_of(schedule: Schedule, place: tuple[int, int]) -> set[frozenset[str]]:
+    """Return the locks that a step may hold: a set for each lane that it may take."""
+    position, step = place
+    return {choice.locks for choice in schedule.channels[position].choices[step]}
 
 
 def _time(channel: Channel, step: int, times: StepTimes) -> int:

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from planner.fleet import FleetSpec, ModelSpec, PipelineSpec, StepSpec
+from planner.lanes import LanePool
 from planner.model import ModelId
 from planner.rate import (
     RateLimits,
@@ -91,6 +92,42 @@ def test_no_run_is_faster_than_the_round_bound(
     assert (
         simulated_time(schedule, times, n_frames) >= n_frames * round_bound(schedule, times).period
     )
+
+
+@settings(max_examples=150)
+@given(timed_fleets(), st.integers(1, 6), st.data())
+def test_no_run_is_faster_than_the_round_bound_with_exclusions(
+    timed: tuple[FleetSpec, dict[tuple[str, str], int]], n_frames: int, data: st.DataObject
+) -> None:
+    spec, times = timed
+    pairs = list(combinations(spec.instances(), 2))
+    if pairs:
+        pairs = data.draw(st.lists(st.sampled_from(pairs), unique=True))
+    schedule = Schedule.of_fleet(spec, exclusive=pairs)
+    assert (
+        simulated_time(schedule, times, n_frames) >= n_frames * round_bound(schedule, times).period
+    )
+
+
+def test_exclusions_of_each_lane_bound_a_pool() -> None:
+    """Found by a user: locks that differ from lane to lane were left out of the rates."""
+    find = StepSpec("find", ModelId("f"), "vision")
+    read = StepSpec("read", ModelId("r"), LanePool("readers", 2), after=("find",))
+    models = tuple(ModelSpec(m, work_bytes=1, weight_bytes=0) for m in (find.model, read.model))
+    spec = FleetSpec("plates", models, (PipelineSpec("camera", (find, read), channels=6),))
+    finder, *readers = spec.instances()
+    times = {("camera", "find"): 8, ("camera", "read"): 15}
+    beside = [(finder, reader) for reader in readers]
+    apart = [*beside, (readers[0], readers[1])]
+    for pairs, period, label in (
+        ([], 48, "lock vision"),
+        (beside, 48 + 90 // 2, "turns on pool readers beside lock vision"),
+        (apart, 48 + 90, "turns on pool readers beside lock vision"),
+    ):
+        schedule = Schedule.of_fleet(spec, exclusive=pairs)
+        assert round_bound(schedule, times) == RoundBound(Fraction(period), label)
+        (rate,) = RateLimits(schedule, times).rates({"camera": Fraction(1, 60)})
+        assert (rate.most, rate.feasible) == (Fraction(1, period), period <= 60)
 
 
 @settings(max_examples=100)
