@@ -96,7 +96,11 @@ def format_of(source: ByteSource) -> ModelFormat:
         if row.claims(head, suffix):
             return row
     known = ", ".join(row.name for row in FORMATS)
-    raise source.refuse(0, f"found {head[:8]!r}, expected a model file of a known format: {known}")
+    raise source.refuse(
+        0,
+        f"found {head[:8]!r}, expected a model file of a known format: {known}, or onnx, which is "
+        "known by its suffix .onnx",
+    )
 
 
 def read_model_facts(

@@ -89,7 +89,9 @@ def test_a_damaged_file_is_judged_by_its_suffix(suffix: str) -> None:
 
 @pytest.mark.parametrize("data", [b"", b"<html>", b"PK\x03\x04 some other package"])
 def test_unknown_formats_name_the_known_ones(data: bytes) -> None:
-    with pytest.raises(FormatError, match="expected a model file of a known format: om"):
+    with pytest.raises(
+        FormatError, match="expected a model file of a known format: om, arena, or onnx"
+    ):
         read_model_facts(data, "model.dat")
 
 
