@@ -50,8 +50,11 @@ def open_plan(path: Path) -> OpenedPlan:
     PlanError
         The judge found violations; the message names them.
     """
+    data = read_bytes(path)
+    if not is_plan_file(data):
+        raise _no_plan(path, data)
     try:
-        plan = decode_plan(read_bytes(path))
+        plan = decode_plan(data)
     except DecodeError as error:
         raise DecodeError(f"{path}: the plan file is changed or cut off: {error}") from error
     refuse_violations(plan, str(path))
@@ -68,13 +71,20 @@ def judge_file(path: Path) -> list[str]:
     """
     data = read_bytes(path)
     if not claims_plan(data):
-        cut = ", or one that is cut off" if is_plan_file(data) else ""
-        raise DecodeError(f"{path}: is no plan file{cut}")
+        raise _no_plan(path, data)
     try:
         plan, contradictions = examine_plan(data)
     except DecodeError as error:
         return [str(error)]
     return [str(found) for found in (*contradictions, *judge(plan))]
+
+
+def _no_plan(path: Path, data: bytes) -> DecodeError:
+    if is_plan_file(data):
+        return DecodeError(f"{path}: is no plan file, or one that is cut off")
+    return DecodeError(
+        f"{path}: is no plan file; `arena plan FLEET -o plan.json` makes one of a fleet file"
+    )
 
 
 def write_plan(plan: Plan, path: Path, *, base: Path) -> None:

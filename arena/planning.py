@@ -1,15 +1,17 @@
 """From a fleet file to a plan: read, measure, plan. What needs the planning rooms."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 from typing import Final
 
 from arena.files import read_bytes, rebase_path
+from arena.plan_files import is_plan_file
 from arena.sizes import MeasuredModel, measure_models
 from arena.sources import Readers
-from planner.errors import SpecError
+from planner.errors import SpecError, UsageError
 from planner.fit import FitOptions, Fitter, fit_fleet
 from planner.fleet import FleetSpec, ModelSpec, PipelineSpec, ScheduleSpec, StepSpec
 from planner.fleet_file import parse_fleet
@@ -23,10 +25,12 @@ __all__ = [
     "MeasuredFiles",
     "Planned",
     "PlannedFrontier",
+    "blamed_on",
     "measure_files",
     "plan_file",
     "plan_frontier",
     "plan_spec",
+    "read_fleet",
 ]
 
 
@@ -80,11 +84,12 @@ def plan_file(
     progress : callable
         Called with (bytes hashed, bytes in all).
     """
-    fleet = _read_fleet(path, memory_bytes)
+    fleet = read_fleet(path, memory_bytes)
     if fit_bytes is not None:
         fleet = replace(fleet, schedule=ScheduleSpec(fit_bytes))
     measured = None if times is None else _read_times(times)
-    return plan_spec(fleet, path.parent, times=measured, readers=readers, progress=progress)
+    with blamed_on(path):
+        return plan_spec(fleet, path.parent, times=measured, readers=readers, progress=progress)
 
 
 def plan_spec(
@@ -109,11 +114,36 @@ def plan_spec(
     return Planned(plan, base, _notes(fleet, measured))
 
 
-def _read_fleet(path: Path, memory_bytes: int | None) -> FleetSpec:
-    fleet = parse_fleet(read_bytes(path), name=path.stem)
+def read_fleet(path: Path, memory_bytes: int | None = None) -> FleetSpec:
+    """Return the fleet of a file, with a limit of `memory_bytes` where one is given.
+
+    Raises
+    ------
+    SpecError
+        The file is no fleet; the message names the file and the place in it.
+    UsageError
+        The file is a plan. Caused by the caller.
+    """
+    data = read_bytes(path)
+    if is_plan_file(data):
+        raise UsageError(
+            f"{path}: is a plan file, expected a fleet file; plans are for `arena check`, `run`, "
+            "`report`, `verify`, `diff` and `export`"
+        )
+    with blamed_on(path):
+        fleet = parse_fleet(data, name=path.stem)
     if memory_bytes is None:
         return fleet
     return replace(fleet, device=replace(fleet.device, memory_bytes=memory_bytes))
+
+
+@contextmanager
+def blamed_on(path: Path) -> Iterator[None]:
+    """Name the fleet file in what is found wrong with the fleet."""
+    try:
+        yield
+    except SpecError as error:
+        raise SpecError(error.message, error.path, file=str(path)) from error
 
 
 def _notes(fleet: FleetSpec, measured: Mapping[ModelId, MeasuredModel]) -> tuple[str, ...]:
@@ -161,8 +191,9 @@ def plan_frontier(
     progress : callable
         Called with (plans made, most plans).
     """
-    fleet = _read_fleet(path, memory_bytes)
-    models = measure_models(fleet, path.parent, readers=readers)
+    fleet = read_fleet(path, memory_bytes)
+    with blamed_on(path):
+        models = measure_models(fleet, path.parent, readers=readers)
     sizes = {model: item.size for model, item in models.items()}
     measured = None if times is None else _read_times(times)
     fitter = Fitter(

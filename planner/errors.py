@@ -59,13 +59,15 @@ class SpecError(ArenaError):
     path : str
         Place inside the specification, such as ``pipelines.camera.steps.read.after[0]``; empty
         where the whole is meant. Both stay readable as attributes.
+    file : str
+        The fleet file, before the place; empty where it was read from none.
     """
 
     fault = "the fleet specification"
 
-    def __init__(self, message: str, path: str = "") -> None:
-        path = _printable(path)
-        super().__init__(f"{path}: {message}" if path else message)
+    def __init__(self, message: str, path: str = "", *, file: str = "") -> None:
+        path, file = _printable(path), _printable(file)
+        super().__init__(": ".join(part for part in (file, path, message) if part))
         self.message = message
         self.path = path
 

@@ -27,14 +27,14 @@ def time(
 
     The times file serves `arena frontier --times FILE`.
     """
-    from arena.files import read_bytes, write_atomically
+    from arena.files import write_atomically
+    from arena.planning import blamed_on, read_fleet
     from arena.timing import measure_times
-    from planner.fleet_file import parse_fleet
     from planner.report.times import times_figures, times_text
     from planner.times import encode_times
 
-    spec = parse_fleet(read_bytes(fleet), name=fleet.stem)
-    with progress("measuring times") as advance:
+    spec = read_fleet(fleet)
+    with blamed_on(fleet), progress("measuring times") as advance:
         times, notes = measure_times(
             spec, fleet.parent, device=device, repeats=repeats, progress=advance
         )

@@ -120,6 +120,42 @@ def test_check_of_something_else_is_wrong_use(
     assert "error" in arena(capsys, "check", other, code=2)
 
 
+@pytest.mark.parametrize("command", ["plan", "frontier", "time", "run", "report", "verify"])
+def test_what_is_wrong_with_a_fleet_names_its_file(
+    command: str, fleet: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = fleet.read_text()
+    fleet.write_text(text.replace("pipelines:", "pipelnes:"))
+    error = arena(capsys, command, fleet, code=2)["error"]
+    assert error["message"].startswith(f"{fleet}: pipelnes: unknown key")
+    assert error["fault"] == "the fleet specification"
+    fleet.write_text(text.replace("models/rec.om", "models/absent.om"))
+    error = arena(capsys, command, fleet, code=2)["error"]
+    assert error["message"].startswith(f"{fleet}: models.reader.file: there is no file")
+
+
+@pytest.mark.parametrize("command", ["plan", "frontier", "time"])
+def test_a_plan_is_no_fleet(
+    command: str, fleet: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = tmp_path / "plan.json"
+    arena(capsys, "plan", fleet, "-o", target)
+    error = arena(capsys, command, target, code=2)["error"]
+    assert error["message"].startswith(f"{target}: is a plan file, expected a fleet file; plans")
+    assert "`arena check`, `run`, `report`, `verify`" in error["message"]
+    assert error["fault"] == "the caller"
+
+
+@pytest.mark.parametrize("words", [["check"], ["export", "--csv"]])
+def test_a_fleet_is_no_plan(
+    words: list[str], fleet: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    message = arena(capsys, *words, fleet, code=2)["error"]["message"]
+    assert message == (
+        f"{fleet}: is no plan file; `arena plan FLEET -o plan.json` makes one of a fleet file"
+    )
+
+
 def test_run_compares_every_output(fleet: Path, capsys: pytest.CaptureFixture[str]) -> None:
     outcome = arena(capsys, "run", fleet, "--device", "twin", "--frames", "20", "--threads", "8")
     assert outcome["executions"] == 20 * (3 * 2 + 1)

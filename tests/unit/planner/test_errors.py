@@ -36,6 +36,12 @@ def test_a_place_stands_before_the_message(kind: type[SpecError] | type[DecodeEr
     assert kind("found 3").path == ""
 
 
+def test_a_fleet_file_stands_before_the_place() -> None:
+    error = SpecError("unknown key", "pipelnes", file="fleet\n.yaml")
+    assert str(error) == "fleet\\n.yaml: pipelnes: unknown key"
+    assert (error.path, error.message) == ("pipelnes", "unknown key")
+
+
 @pytest.mark.parametrize("kind", [SpecError, DecodeError])
 def test_a_place_with_hostile_names_stays_one_line(
     kind: type[SpecError] | type[DecodeError],
