@@ -1,6 +1,8 @@
 """Errors of files, devices, loading and guarding; their base is in `planner.errors`."""
 
-from planner.errors import ArenaError, DecodeError, UsageError
+from collections.abc import Sequence
+
+from planner.errors import ArenaError, DecodeError, SpecError, UsageError
 
 __all__ = [
     "DeviceError",
@@ -9,6 +11,7 @@ __all__ = [
     "GuardError",
     "GuardTimeoutError",
     "LoadError",
+    "OpenAxesError",
     "RaceError",
 ]
 
@@ -31,6 +34,43 @@ class FormatError(DecodeError):
     def __init__(self, message: str, offset: int = 0, path: str = "") -> None:
         super().__init__(f"at byte {offset}: {message}", path)
         self.offset = offset
+
+
+class OpenAxesError(SpecError):
+    """A network leaves axes of an input open, and nobody said how long they are.
+
+    Parameters
+    ----------
+    name : str
+        The input.
+    axes : sequence of int or str
+        As the file has them: lengths, and names of open axes, ``?`` where they have none; empty
+        where the file says nothing of its axes.
+
+    Attributes
+    ----------
+    in_fleet, in_options : str
+        How a fleet file and how a command line give the shape.
+
+    Examples
+    --------
+    >>> error = OpenAxesError("x", [1, 3, "H", "W"])
+    >>> str(error)
+    'inputs.x: the file leaves axes open: write `inputs: {x: [1, 3, H, W]}` with numbers for H, W'
+    >>> error.in_options
+    '--shape x=1,3,H,W'
+    """
+
+    def __init__(self, name: str, axes: Sequence[int | str]) -> None:
+        shown = [str(axis) for axis in axes] or ["..."]
+        self.in_fleet = f"inputs: {{{name}: [{', '.join(shown)}]}}"
+        self.in_options = f"--shape {name}={','.join(shown)}"
+        unknown = ", ".join(dict.fromkeys(axis for axis in axes if isinstance(axis, str)))
+        super().__init__(
+            f"the file leaves axes open: write `{self.in_fleet}` with numbers for "
+            f"{unknown or 'all of them'}",
+            f"inputs.{name}",
+        )
 
 
 class FetchError(ArenaError):

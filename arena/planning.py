@@ -287,7 +287,9 @@ def measure_files(
         try:
             item = measure_models(single, base, progress=progress)[name]
         except SpecError as error:
-            raise SpecError(f"{path}: {error}") from error
+            # What is wrong with the network itself knows of no fleet.
+            own = error.__cause__ if isinstance(error.__cause__, SpecError) else error
+            raise SpecError(own.message, own.path, file=str(path)) from own
         if item.size.gears and not item.size.gear_choices:
             warnings.append(f"{path}: left out: wants a choice of {item.size.gears}")
             continue

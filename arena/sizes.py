@@ -129,7 +129,7 @@ def read_facts(
         try:
             return onnx_facts(path, shapes)
         except SpecError as error:
-            raise SpecError(f"{path}: {error}") from error
+            raise SpecError(error.message, error.path, file=str(path)) from error
     try:
         return read_model_facts(path, progress=progress)
     except OSError as error:

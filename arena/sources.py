@@ -121,18 +121,13 @@ def locate_model(model: ModelSpec, base: Path) -> Path:
         There is no such file. Caused by the fleet.
     """
     place = f"models.{model.id}.file"
-    if model.file.startswith(DEMO_PREFIX):
-        from arena.device.cpu.compile import compiled_demo
-
-        name = model.file.removeprefix(DEMO_PREFIX)
-        return compiled_demo(name, dict(model.inputs), model.gear_shapes())
     path = base / model.file
+    if model.file.startswith(DEMO_PREFIX):
+        return _compiled(model, path)
     if not path.is_file():
         raise SpecError(f"there is no file {path}", place)
     if path.suffix.lower() == ONNX_SUFFIX:
-        from arena.device.cpu.compile import compiled_path
-
-        return compiled_path(path, dict(model.inputs), model.gear_shapes())
+        return _compiled(model, path)
     for key, given in (("inputs", model.inputs), ("gears", model.gears)):
         if given:
             raise SpecError(
@@ -140,6 +135,20 @@ def locate_model(model: ModelSpec, base: Path) -> Path:
                 f"models.{model.id}.{key}",
             )
     return path
+
+
+def _compiled(model: ModelSpec, path: Path) -> Path:
+    """Return what a network is compiled to; what is wrong with it names the model and its file."""
+    from arena.device.cpu.compile import compiled_demo, compiled_path
+
+    shapes, gears = dict(model.inputs), model.gear_shapes()
+    try:
+        if model.file.startswith(DEMO_PREFIX):
+            return compiled_demo(model.file.removeprefix(DEMO_PREFIX), shapes, gears)
+        return compiled_path(path, shapes, gears)
+    except SpecError as error:
+        place = ".".join(part for part in ("models", model.id, error.path) if part)
+        raise SpecError(f"{model.file}: {error.message}", place) from error
 
 
 def stand_in(model: ModelSpec) -> bytes:

@@ -10,6 +10,7 @@ from typing import Annotated, TypeAlias
 
 import typer
 
+from arena.errors import OpenAxesError
 from planner.errors import SpecError, UsageError
 
 __all__ = ["ShapeOptions", "deal_shapes", "given_by_options", "parse_axes", "parse_shapes"]
@@ -30,7 +31,10 @@ def given_by_options() -> Iterator[None]:
     try:
         yield
     except SpecError as error:
-        raise UsageError(str(error)) from error
+        message, cause = str(error), error.__cause__ or error
+        if isinstance(cause, OpenAxesError):
+            message = message.replace(cause.in_fleet, cause.in_options)
+        raise UsageError(message) from error
 
 
 def parse_shapes(texts: Sequence[str]) -> dict[str, tuple[int, ...]]:

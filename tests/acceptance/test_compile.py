@@ -57,7 +57,7 @@ def test_the_text_names_sizes_and_tensors(source: Path, capsys: pytest.CaptureFi
 def test_open_axes_want_a_shape(open_source: Path, capsys: pytest.CaptureFixture[str]) -> None:
     target = open_source.with_suffix(".arena")
     error = arena(capsys, "compile", open_source, "-o", target, code=2)["error"]
-    assert "--shape x=" in error["message"]
+    assert "`--shape x=batch,3,24,24` with numbers for batch" in error["message"]
     assert not target.exists()
     axes = [
         d.dim_value or 2 for d in onnx.load(open_source).graph.input[0].type.tensor_type.shape.dim
@@ -134,9 +134,10 @@ def test_open_axes_are_given_to_inspect_and_advise_too(
     ]
     for words in calls:
         error = arena(capsys, *words, code=2)["error"]
-        assert error["message"].startswith(f"{open_source}: ")
-        assert "--shape x=" in error["message"]
-        assert "`inputs: {x: [" in error["message"]
+        assert error["message"] == (
+            f"{open_source}: inputs.x: the file leaves axes open: write "
+            "`--shape x=batch,3,24,24` with numbers for batch"
+        )
         assert error["fault"] == "the caller"
         error = arena(capsys, *words, "--shape", "y=1", code=2)["error"]
         assert error == {
@@ -156,6 +157,22 @@ def test_open_axes_are_given_to_inspect_and_advise_too(
     assert arena(capsys, "run", fleet, "--frames", "2")["mismatches"] == 0
     absent = arena(capsys, "inspect", "absent.onnx", "--shape", shape, code=2)["error"]
     assert absent["message"] == "absent.onnx: cannot be read: No such file or directory"
+
+
+@pytest.mark.parametrize("command", ["plan", "frontier", "time", "run"])
+def test_open_axes_in_a_fleet_name_the_model_and_the_file(
+    command: str, open_source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fleet = tmp_path / "fleet.yaml"
+    fleet.write_text(
+        "version: 1\nmodels: {m: {file: net.onnx}}\npipelines: {p: {steps: {s: {model: m}}}}\n"
+    )
+    error = arena(capsys, command, fleet, code=2)["error"]
+    assert error["message"] == (
+        f"{fleet}: models.m.inputs.x: net.onnx: the file leaves axes open: write "
+        "`inputs: {x: [batch, 3, 24, 24]}` with numbers for batch"
+    )
+    assert error["fault"] == "the fleet specification"
 
 
 def test_gears_are_compiled_inspected_planned_and_run(

@@ -12,6 +12,7 @@ an operator makes it out of values:
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
+from arena.errors import OpenAxesError
 from planner.errors import DecodeError, SpecError
 
 if TYPE_CHECKING:
@@ -149,13 +150,7 @@ def _fix_input(value: "ValueInfoProto", shape: Sequence[int] | None) -> None:
     found = [axis.dim_value if _is_fixed(axis) else axis.dim_param or "?" for axis in axes]
     if shape is None:
         if _is_open(value):
-            example = ",".join(str(size) if isinstance(size, int) else "1" for size in found)
-            raise SpecError(
-                f"the file leaves axes open, {found}: say which shape to compile for, such as "
-                f"--shape {value.name}={example or '1'}, or in a fleet file "
-                f"`inputs: {{{value.name}: [{example or '1'}]}}`",
-                path,
-            )
+            raise OpenAxesError(value.name, found)
         return
     if any(size < 0 for size in shape):
         raise SpecError(f"found shape {list(shape)}, expected every axis >= 0", path)
