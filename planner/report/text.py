@@ -114,9 +114,12 @@ def _instances(plan: Plan) -> Table:
 
 
 def _added(plan: Plan) -> str:
+    above = plan.over_budget_bytes > 0
     if not plan.added:
-        return "nothing was added to the order: it fits as it is"
-    lines = [f"added to the order so that it fits ({len(plan.added)}):"]
+        why = "none that takes less memory was found" if above else "it fits as it is"
+        return f"nothing was added to the order: {why}"
+    aim = "for the least memory that was found" if above else "so that it fits"
+    lines = [f"added to the order {aim} ({len(plan.added)}):"]
     for item in plan.added[:ADDED_MAX]:
         joint = "before" if item.kind is AddedKind.ORDER else "never beside"
         lines.append(f"  {item.first} {joint} {item.second}")

@@ -90,4 +90,21 @@ def test_the_text_names_what_was_added_and_its_price(capsys: pytest.CaptureFixtu
     assert execute(["plan", str(STREET), "--fit", "1GiB"]) == 0
     assert "nothing was added to the order: it fits as it is" in capsys.readouterr().out
     assert execute(["plan", str(STREET), "--fit", "50MiB"]) == 1
-    assert "DOES NOT FIT the 50.00 MiB asked for" in " ".join(capsys.readouterr().out.split())
+    text = " ".join(capsys.readouterr().out.split())
+    assert "DOES NOT FIT the 50.00 MiB asked for" in text
+    assert "added to the order for the least memory that was found (2):" in text
+    assert "so that it fits" not in text
+
+
+def test_nothing_added_says_whether_it_fits(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fleet = tmp_path / "one.yaml"
+    fleet.write_text(
+        "version: 1\n"
+        "models: {m: {work: 2MiB, weights: 1MiB}}\n"
+        "pipelines: {p: {steps: {s: {model: m}}}}\n"
+    )
+    assert execute(["plan", str(fleet), "--fit", "1MiB"]) == 1
+    out = capsys.readouterr().out
+    assert "nothing was added to the order: none that takes less memory was found" in out
