@@ -132,6 +132,9 @@ def culprits_words(culprits: Culprits, plan: Plan) -> str:
             format_bytes(culprits.needed_bytes),
             format_bytes(plan.decisive_limit_bytes or 0),
         )
+        # What a schedule is to fit are the two reservations alone.
+        if device.reserve_bytes and not plan.over_budget_bytes and culprits.instances:
+            needs += f" ({format_bytes(device.reserve_bytes)} of it the fleet's reserves)"
         proof = ", proven" if culprits.is_proven else ", as far as was searched"
     n, total = len(culprits.instances), len(plan.instances)
     if n == 0:

@@ -18,7 +18,7 @@ from planner.explanation import (
     WaysOptions,
     explain_misfit,
 )
-from planner.fleet import DeviceSpec, FleetSpec, ModelSpec, PipelineSpec, StepSpec
+from planner.fleet import DeviceSpec, FleetSpec, ModelSpec, PipelineSpec, ScheduleSpec, StepSpec
 from planner.model import InstanceId, ModelId, ModelSize
 from planner.pipeline import plan_fleet
 from planner.plan import Plan
@@ -144,6 +144,24 @@ def test_words_of_culprits(found: Culprits, words: str) -> None:
     plan = street_corner()
     device = DeviceSpec(MiB, streams_max=8)
     assert words in culprits_words(found, replace(plan, fleet=replace(plan.fleet, device=device)))
+
+
+@pytest.mark.parametrize(
+    ("found", "fit_bytes", "words"),
+    [
+        (culprits(instances=("a@x",)), None, "3.00 MiB (2.00 MiB of it the fleet's reserves) of 1"),
+        (culprits(), None, "they need 3.00 MiB (2.00 MiB of it the fleet's reserves) of 1.00 MiB"),
+        (culprits(instances=()), None, "above the limit: 3.00 MiB of 1.00 MiB."),
+        (culprits(), 1, "alone they need 3.00 MiB of 1 B"),  # reserves are no part of it
+    ],
+)
+def test_words_of_culprits_tell_reserves(
+    found: Culprits, fit_bytes: int | None, words: str
+) -> None:
+    plan = street_corner()
+    device = DeviceSpec(MiB, (("system", MiB), ("other", MiB)))
+    fleet = replace(plan.fleet, device=device, schedule=ScheduleSpec(fit_bytes))
+    assert words in culprits_words(found, replace(plan, fleet=fleet))
 
 
 def test_what_was_not_planned_is_said() -> None:
