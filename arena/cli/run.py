@@ -29,7 +29,7 @@ __all__ = ["run"]
 def run(
     source: FleetOrPlanFile,
     device: DeviceName = None,
-    frames: Annotated[int, typer.Option("--frames", min=0, help="Frames of each channel.")] = 10,
+    frames: Annotated[int, typer.Option("--frames", min=1, help="Frames of each channel.")] = 10,
     threads: Annotated[int, typer.Option("--threads", min=1, help="That feed channels.")] = 4,
     memory: Memory = None,
     device_model: DeviceModelName = None,

@@ -163,6 +163,12 @@ def test_run_compares_every_output(fleet: Path, capsys: pytest.CaptureFixture[st
     assert 0 < outcome["peak_bytes"] <= outcome["planned_bytes"] + outcome["outside_bytes"]
 
 
+def test_run_of_no_frames_compares_nothing_and_is_refused(
+    fleet: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "--frames" in arena(capsys, "run", fleet, "--frames", "0", code=2)["error"]["message"]
+
+
 def test_run_without_the_guard_corrupts(fleet: Path, capsys: pytest.CaptureFixture[str]) -> None:
     outcome = arena(
         capsys, "run", fleet, "--frames", "100", "--threads", "8", "--unsafe-no-guard", code=1
