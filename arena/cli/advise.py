@@ -11,6 +11,7 @@ import typer
 from arena.cli.arguments import JsonFlag
 from arena.cli.output import emit_json, progress, table, warn
 from arena.cli.shapes import ShapeOptions, deal_shapes, given_by_options, parse_shapes
+from planner.errors import UsageError
 
 if TYPE_CHECKING:
     from planner.fleet import ModelSpec
@@ -34,11 +35,19 @@ def advise(
     shapes: ShapeOptions = None,
     as_json: JsonFlag = False,
 ) -> int:
-    """Tell what these files cost with and without sharing, and write a fleet file to start from."""
+    """Tell what these files cost with and without sharing, and write a fleet file to start from.
+
+    No file is overwritten: fleet files are edited.
+    """
     from arena.planning import measure_files
     from planner.advice import advise as strategies_of
     from planner.units import format_bytes
 
+    if output is not None and output.is_file():
+        raise UsageError(
+            f"{output}: is there already, and may have been edited; give -o another name, or "
+            "remove the file"
+        )
     base = Path() if output is None else output.parent
     dealt = deal_shapes(files, parse_shapes(shapes or ()))
     with given_by_options(), progress("measuring models") as advance:

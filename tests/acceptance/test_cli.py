@@ -248,6 +248,18 @@ def test_advise_writes_a_fleet_that_plans(
     assert plan["private_bytes"] == sizes["private"]
 
 
+def test_advise_overwrites_no_fleet(
+    fleet: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, text = fleet.parent / "models" / "det.om", fleet.read_text()
+    error = arena(capsys, "advise", model, "-o", fleet, code=2)["error"]
+    assert error["message"].startswith(f"{fleet}: is there already")
+    assert error["fault"] == "the caller"
+    assert fleet.read_text() == text
+    arena(capsys, "advise", model, "-o", "/dev/null")  # there is nothing to lose
+    arena(capsys, "advise", model, "-o", tmp_path / "other.yaml")
+
+
 def test_schema_accepts_the_examples(capsys: pytest.CaptureFixture[str]) -> None:
     schema = arena(capsys, "schema")
     root = Path(__file__).parents[2]
