@@ -98,19 +98,21 @@ def _paired(
     return [(name, old.get(name), new.get(name)) for name in dict.fromkeys((*new, *old))]
 
 
-def _headline(difference: Difference) -> str:
+def _headline(difference: Difference) -> list[str]:
+    """Return what is said first, in parts of which each fits a line."""
     if difference.is_empty:
         old, new = difference.old, difference.new
         before, after = ((p.fleet.pipelines, p.fleet.device, p.added) for p in (old, new))
-        return "nothing changed" if before == after else "no byte changed; steps or limits did"
-    counts = f"instances: {_counts(difference.instances)}"
-    if difference.buffers:
-        counts += f"; tensors: {_counts(difference.buffers)}"
-    return (
+        return ["nothing changed" if before == after else "no byte changed; steps or limits did"]
+    parts = [
         f"{signed(difference.total_bytes_delta)} in the arena (work "
         f"{signed(difference.height_bytes_delta)}, weights "
-        f"{signed(difference.weight_bytes_delta)}); {counts}"
-    )
+        f"{signed(difference.weight_bytes_delta)})",
+        f"instances: {_counts(difference.instances)}",
+    ]
+    if difference.buffers:
+        parts.append(f"tensors: {_counts(difference.buffers)}")
+    return parts
 
 
 def _counts(changes: Sequence[InstanceChange | BufferChange]) -> str:
@@ -145,11 +147,11 @@ def _words(found: ChannelsFit | None) -> str:
 
 
 def difference_text(difference: Difference, allowed_bytes: int | None = None) -> str:
-    """Return a difference as text of at most 80 columns beside its headline.
+    """Return a difference as text of at most 80 columns.
 
     The last line says so where both reservations grow by more than `allowed_bytes`.
     """
-    lines = [_headline(difference), *textwrap.wrap(_fit_words(difference), 80), ""]
+    lines = [*_headline(difference), *textwrap.wrap(_fit_words(difference), 80), ""]
     lines += [
         f"  {KIND_WORDS[kind]:<28}{signed(delta):>14}" for kind, delta in difference.kinds if delta
     ]
@@ -200,7 +202,10 @@ def difference_markdown(difference: Difference, allowed_bytes: int | None = None
 
     The budget and the limit follow the headline where the new plan is above them.
     """
-    lines = [f"**{markdown_text(difference.new.fleet.name)}**: {_headline(difference)}", ""]
+    lines = [
+        f"**{markdown_text(difference.new.fleet.name)}**: {'; '.join(_headline(difference))}",
+        "",
+    ]
     for words in (budget_words(difference, allowed_bytes), _fit_words(difference)):
         lines += [f"**{words}**", ""] if words else []
     kinds = [(KIND_WORDS[kind], signed(delta)) for kind, delta in difference.kinds if delta]
