@@ -7,11 +7,10 @@ height |      [ c     ]          The first run of an instance chooses its offset
 """
 
 from bisect import insort
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from heapq import heapify, heappop, heappush
-from itertools import pairwise
 
 from planner.fit.workload import Workload
 
@@ -121,10 +120,12 @@ class _Run:
             if not self.open_before[job]:
                 self._queue(job)
         self.large = sorted(work.work_bytes)[len(work.work_bytes) // 2]
+        self.too_large = height + 1  # for what has no offset yet, at this moment
 
     def start_what_fits(self) -> None:
         """Start, by priority, all jobs whose locks and bytes are free."""
         jobs = self.jobs
+        self.too_large = self.height + 1
         candidates = [
             (queue[0], mask, 0) for mask, queue in self.queues.items() if not mask & self.busy
         ]
@@ -186,8 +187,10 @@ class _Run:
             if any(start < end and offset < other_end for start, other_end in self.regions):
                 return False
         else:
-            offset = self._gap(size)
+            # Gaps only shrink until something ends: what had no room then needs no second look.
+            offset = -1 if size >= self.too_large else self._gap(size)
             if offset < 0:
+                self.too_large = min(self.too_large, size)
                 return False
             self.offsets[instance] = offset
         insort(self.regions, (offset, offset + size))
@@ -195,14 +198,20 @@ class _Run:
 
     def _gap(self, size: int) -> int:
         """Return where a region of `size` bytes goes; -1: there is no room."""
-        walls = [(0, 0), *self.regions, (self.height, self.height)]
-        gaps = [(end, start - end) for (_, end), (start, _) in pairwise(walls)]
-        wide = [gap for gap in gaps if gap[1] >= size]
-        if not wide:
-            return -1
+        wide = self._wide(size)
         if self.rule is GapRule.TIGHTEST:
-            return min(wide, key=lambda gap: (gap[1], gap[0]))[0]
+            return min(wide, key=lambda gap: (gap[1] - gap[0], gap[0]), default=(-1, -1))[0]
         if self.rule is GapRule.APART and size < self.large:
-            start, length = wide[-1]
-            return start + length - size
-        return wide[0][0]
+            last = max(wide, default=None)
+            return -1 if last is None else last[1] - size
+        return next(wide, (-1, -1))[0]
+
+    def _wide(self, size: int) -> Iterator[tuple[int, int]]:
+        """Yield the gaps with room for `size` bytes, (start, end) upward."""
+        low = 0
+        for start, end in self.regions:
+            if start - low >= size:
+                yield low, start
+            low = end
+        if self.height - low >= size:
+            yield low, self.height
