@@ -78,7 +78,7 @@ class Ladder:
     seed : int
         Of everything random.
     seconds : float or None
-        Wall-clock time for a second opinion by CP-SAT; None: it is not asked.
+        Wall-clock time for a second opinion on a graph by CP-SAT; None: it is not asked.
     workers : int
         Its threads.
     on_news : callable, optional
