@@ -189,34 +189,33 @@ def _turns_with_pools(
     with those holders; over all lanes, a part of the pool's steps for each. Where the lanes exclude
     one another too, all of them.
     """
-    pools: dict[str, list[tuple[int, int]]] = {}
-    for position, channel in enumerate(schedule.channels):
-        for index, step in enumerate(channel.pipeline.steps):
-            if isinstance(step.lane, LanePool):
-                pools.setdefault(step.lane.name, []).append((position, index))
-    for name, members in pools.items():
-        lanes = {locks for place in members for locks in _locks_of(schedule, place)}
-        size = held[name][0][2]
-        share = 1 if all(a & b for a, b in combinations(lanes, 2)) else size
+    locks = {
+        (position, step): {choice.locks for choice in choices}
+        for position, channel in enumerate(schedule.channels)
+        for step, choices in enumerate(channel.choices)
+    }
+    pools: dict[tuple[str, int], list[tuple[int, int]]] = {}
+    for position, step in locks:
+        lane = schedule.channels[position].pipeline.steps[step].lane
+        if isinstance(lane, LanePool):
+            pools.setdefault((lane.name, lane.size), []).append((position, step))
+    for (name, size), members in pools.items():
+        lanes = set().union(*(locks[place] for place in members))
+        apart = {
+            place
+            for place in locks.keys() - members
+            if all(a & b for a in locks[place] for b in lanes)
+        }
+        share = 1 if all(a & b for a, b in combinations(lanes, 2)) else Fraction(1, size)
         own = tuple((*place, share) for place in members)
         if share == 1:
             yield _Turns(f"turns on pool {name}", own)
         for lock, holders in held.items():
             beside = tuple(
-                (position, step, part)
-                for position, step, part in holders
-                if part == 1
-                and (position, step) not in members
-                and all(a & b for a in _locks_of(schedule, (position, step)) for b in lanes)
+                held_by for held_by in holders if held_by[:2] in apart and held_by[2] == 1
             )
             if beside:
                 yield _Turns(f"turns on pool {name} beside lock {lock}", own + beside)
-
-
-def _locks_of(schedule: Schedule, place: tuple[int, int]) -> set[frozenset[str]]:
-    """Return the locks that a step may hold: a set for each lane that it may take."""
-    position, step = place
-    return {choice.locks for choice in schedule.channels[position].choices[step]}
 
 
 def _time(channel: Channel, step: int, times: StepTimes) -> int:
