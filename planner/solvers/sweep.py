@@ -1,8 +1,9 @@
 """Greedy orders for very many buffers on a timeline, where no matrix of conflicts can be held.
 
-Buffers of about the same size are taken from left to right, which wastes least among equals
-(first fit by lower end colours intervals optimally); classes of sizes come from large to small. How
-coarse the classes should be differs from trace to trace: several are tried.
+First those that live where most is alive at once, long lives before short ones: what is tightest
+finds room while there is some. Then buffers of about the same size from left to right, which wastes
+least among equals (first fit by lower end colours intervals optimally); classes of sizes come from
+large to small. How coarse the classes should be differs from trace to trace: several are tried.
 """
 
 from __future__ import annotations
