@@ -75,8 +75,12 @@ result.focused = document.activeElement === region;
 result.owner = region.dataset.owner;
 result.stops = document.querySelectorAll("#arena [tabindex='0']").length;
 const at = () => regions.indexOf(document.activeElement);
-const press = (key) =>
+const press = (key) => {
   document.activeElement.dispatchEvent(new KeyboardEvent("keydown", {key, bubbles: true}));
+  // A window not yet in front moves its focus without an event.
+  if (!document.hasFocus())
+    document.activeElement.dispatchEvent(new FocusEvent("focusin", {bubbles: true}));
+};
 press("End");
 result.last = [owner.textContent, document.activeElement.getAttribute("aria-label"), at()];
 press("ArrowRight");
