@@ -1,22 +1,23 @@
-"""A second opinion by constraint programming: CP-SAT, in a thread of its own.
+"""A second opinion by constraint programming: CP-SAT [1]_, in a thread of its own.
 
 It sees what orders and branch and bound do not, and proves what they cannot; on hard kernels it
-seldom improves a good plan. On a timeline conflicts are one constraint on rectangles (life by
-bytes), and the least height is asked for. Elsewhere they are one on each maximal clique where these
-are few, else on each clique of a cover; there it is asked whether anything is lower, since proofs
+seldom improves a good plan. It is asked whether anything is lower, not for the least height: proofs
 come many times as soon so (measured: kernels of 32 to 58 buffers in 0.6 to 1.9 s, the least height
-in 2 to more than 8). Read from the top downward a placement is one as well: without pins, walls and
-alignments only one of the two is looked at.
+in 2 to more than 8). Conflicts are one constraint on each maximal clique where these are few, else
+on each clique of a cover. Read from the top downward a placement is one as well: without pins,
+walls and alignments only one of the two is looked at.
+
+References
+----------
+.. [1] L. Perron, F. Didier, S. Gay, "The CP-SAT-LP solver", CP 2023.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from threading import Thread
-from time import monotonic
 from typing import TYPE_CHECKING, Final
 
-from planner.problem import Assignment, Bound, Problem
+from planner.problem import Assignment, Problem
 from planner.solvers.attempt import Attempt
 from planner.solvers.clique_cover import clique_cover, maximal_cliques
 from planner.solvers.grid import Grid
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from planner.solvers.kernels.space import Ints, Space
 
-__all__ = ["SecondOpinion", "is_available", "solve"]
+__all__ = ["SecondOpinion", "is_available"]
 
 _GRANULES_MAX: Final = 1 << 60
 _POLL_SECONDS: Final = 0.05
@@ -41,16 +42,8 @@ def is_available() -> bool:
     return find_spec("ortools") is not None
 
 
-def solve(
-    problem: Problem,
-    incumbent: Assignment,
-    bound: Bound,
-    seconds: float,
-    workers: int,
-    *,
-    should_stop: Callable[[], bool] | None = None,
-) -> Attempt:
-    """Look for an assignment lower than `incumbent`, or a proof that there is none.
+class SecondOpinion:
+    """A run of CP-SAT beside other work: `attempt` is None until it has ended.
 
     Parameters
     ----------
@@ -58,73 +51,42 @@ def solve(
         Alignments, pins and blocks are kept.
     incumbent : Assignment
         Valid; a hint.
-    bound : Bound
-        Proven; heights below it are not looked at.
+    below_bytes : int
+        What is looked for is lower. The run ends with the first such assignment, which may be far
+        from the lowest.
     seconds : float
         Wall-clock time allowed, > 0: CP-SAT counts nothing else that is worth limiting.
     workers : int
         Threads of the solver, >= 1.
-    should_stop : callable, optional
-        Asked twenty times a second.
 
-    Returns
-    -------
-    Attempt
-        `FEASIBLE`: lower than the incumbent. `INFEASIBLE`: the incumbent is optimal. `UNKNOWN`:
-        time ended, or heights are beyond 2^60 granules. Nodes are CP-SAT's branches.
+    Attributes
+    ----------
+    attempt : Attempt or None
+        `FEASIBLE`: lower. `INFEASIBLE`: nothing is. `UNKNOWN`: time ended, or heights are beyond
+        2^60 granules. Nodes are CP-SAT's branches.
 
     Notes
     -----
     Not deterministic: time ends it. Needs OR-tools.
 
-    References
-    ----------
-    .. [1] L. Perron, F. Didier, S. Gay, "The CP-SAT-LP solver", CP 2023.
-
     Examples
     --------
     >>> ring = Problem.of_edges([2, 1, 2, 1], [(0, 1), (1, 2), (2, 3), (3, 0)])
     >>> stacked = Assignment((0, 2, 3, 5))
-    >>> solve(ring, stacked, Bound(3), seconds=10, workers=1).assignment.height_bytes(ring)
+    >>> opinion = SecondOpinion(ring, stacked, below_bytes=4, seconds=10, workers=1)
+    >>> opinion.wait(10)
+    >>> opinion.attempt.assignment.height_bytes(ring)
     3
-    """
-    end = monotonic() + seconds
-    best, nodes = incumbent, 0
-    while True:
-        left = max(0.001, end - monotonic())
-        opinion = SecondOpinion(problem, best, bound, left, workers)
-        while opinion.attempt is None:
-            opinion.wait(_POLL_SECONDS)
-            if should_stop is not None and should_stop():
-                opinion.stop()
-        nodes += opinion.attempt.nodes
-        if opinion.attempt.assignment is None:
-            break
-        best = opinion.attempt.assignment
-        if monotonic() >= end or (should_stop is not None and should_stop()):
-            break
-    if best is not incumbent:
-        return Attempt.fits(best, nodes=nodes)
-    return opinion.attempt
-
-
-class SecondOpinion:
-    """A run of CP-SAT beside other work: `attempt` is None until it has ended.
-
-    Parameters are those of `solve`, and `below_bytes`: what is looked for is lower; None: lower
-    than the incumbent. Away from timelines it ends with the first such assignment, which may be far
-    from the lowest.
     """
 
     def __init__(
         self,
         problem: Problem,
         incumbent: Assignment,
-        bound: Bound,
+        *,
+        below_bytes: int,
         seconds: float,
         workers: int,
-        *,
-        below_bytes: int | None = None,
     ) -> None:
         from ortools.sat.python import cp_model
 
@@ -136,14 +98,11 @@ class SecondOpinion:
         # Its own handler would leave the process without Python's: Ctrl-C would then kill it.
         self._solver.parameters.catch_sigint_signal = False
         granule = self._grid.granule_bytes
-        if below_bytes is None:
-            below_bytes = incumbent.height_bytes(problem)
         height = -(-below_bytes // granule) - 1
         if height >= _GRANULES_MAX:
             self.attempt = Attempt.gave_up(nodes=0)
             return
-        lowest = -(-bound.lower_bound_bytes // granule)
-        space = self._grid.space(height) if 0 <= lowest <= height else None
+        space = self._grid.space(height) if height >= 0 else None
         if space is None:
             self.attempt = Attempt.exhausted(nodes=0)
             return
@@ -156,14 +115,13 @@ class SecondOpinion:
         if pair is not None:
             model.add(places[pair[0]] + int(space.sizes[pair[0]]) <= places[pair[1]])
         _keep_apart(model, self._grid, places)
-        if problem.lifetimes is not None:
-            _minimise(model, self._grid, places, lowest, height)
         self._thread = Thread(target=self._run, args=(model, places), daemon=True)
         self._thread.start()
 
     def wait(self, seconds: float) -> None:
         """Wait until the run has ended, at most `seconds`."""
-        self._thread.join(seconds)
+        if self.attempt is None:
+            self._thread.join(seconds)
 
     def stop(self) -> None:
         """End the run soon, with what it has."""
@@ -234,34 +192,9 @@ def _keep_apart(model: cp_model.CpModel, grid: Grid, places: list[cp_model.Linea
         model.new_fixed_size_interval_var(place, int(size), "")
         for place, size in zip(places, grid.sizes, strict=True)
     ]
-    if grid.problem.lifetimes is not None:
-        alive = [v for v, (a, b) in enumerate(zip(*grid.lives, strict=True)) if a < b]
-        lowers, uppers = grid.lives
-        model.add_no_overlap_2d(
-            [
-                model.new_fixed_size_interval_var(int(lowers[v]), int(uppers[v] - lowers[v]), "")
-                for v in alive
-            ],
-            [spans[v] for v in alive],
-        )
-        return
     order = sorted(range(len(spans)), key=lambda v: (-grid.sizes[v], v))
     masks = grid.masks(order)
     cliques = maximal_cliques(masks, _CLIQUES_EACH * len(masks))
     for clique in clique_cover(masks) if cliques is None else cliques:
         if len(clique) > 1:
             model.add_no_overlap([spans[order[k]] for k in clique])
-
-
-def _minimise(
-    model: cp_model.CpModel,
-    grid: Grid,
-    places: list[cp_model.LinearExpr],
-    lowest: int,
-    highest: int,
-) -> None:
-    """Ask for the least height from `lowest` to `highest` granules."""
-    height = model.new_int_var(lowest, highest, "height")
-    for place, size in zip(places, grid.sizes, strict=True):
-        model.add(place + int(size) <= height)
-    model.minimize(height)

@@ -303,10 +303,9 @@ class Ladder:
             self._opinion = cpsat.SecondOpinion(
                 self._problem,
                 self.assignment,
-                self.bound,
-                self._seconds,
-                self._workers,
                 below_bytes=self._height * self._granule,
+                seconds=self._seconds,
+                workers=self._workers,
             )
 
     def _has_second_opinion(self) -> bool:

@@ -8,11 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from planner.problem import Assignment, Bound, Problem, SolveStatus
-from planner.solvers import branch_graph, branch_intervals, cpsat, local_search
+from planner.solvers import branch_graph, branch_intervals, local_search
 from planner.solvers.ladder import Ladder
 from planner.validator import validate
 from tests.oracles_solver import least_height, problems
 from tests.plain_kernels import uncompiled
+from tests.second_opinion import lowest
 
 Kernels = Callable[[], AbstractContextManager[None]]
 
@@ -89,7 +90,7 @@ def test_cp_sat_agrees_with_exhaustion(problem: Problem) -> None:
         assert optimum is None
         assert before is None
         return
-    attempt = cpsat.solve(problem, before, Bound(0), seconds=60, workers=1)
+    attempt = lowest(problem, before)
     if before.height_bytes(problem) == optimum:
         assert attempt.status is SolveStatus.INFEASIBLE
     else:

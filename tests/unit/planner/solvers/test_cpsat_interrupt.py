@@ -8,11 +8,13 @@ import pytest
 
 PROGRAM = """
 import os, signal, time
-from planner.problem import Assignment, Bound, Problem
-from planner.solvers import cpsat
+from planner.problem import Assignment, Problem
+from planner.solvers.cpsat import SecondOpinion
 
 problem = Problem.of_edges([4, 3, 5, 2, 6], [(0, 2), (1, 2), (0, 1), (3, 4), (2, 4)])
-cpsat.solve(problem, Assignment((0, 4, 7, 0, 12)), Bound(12), 1.0, 1)
+SecondOpinion(
+    problem, Assignment((0, 4, 7, 0, 12)), below_bytes=14, seconds=1.0, workers=1
+).wait(10)
 try:
     os.kill(os.getpid(), signal.SIGINT)
     time.sleep(5)

@@ -157,7 +157,7 @@ class FakeOpinion:
 
     answer: Attempt
 
-    def __init__(self, *_: object, below_bytes: int) -> None:
+    def __init__(self, *_: object, below_bytes: int, **__: object) -> None:
         self.below_bytes = below_bytes
         self.attempt: Attempt | None = None
         self.stopped = False
