@@ -147,6 +147,7 @@ def one_section(page: Path, section: str) -> Path:
 
 def main(target: Path) -> None:
     """Rebuild every picture."""
+    target.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         arenas(target / "task-arena.svg", ["street-corner"], folder)

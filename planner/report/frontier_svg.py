@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from html import escape
+from itertools import count
 from typing import Final
 
 from planner.columns import cut
@@ -67,27 +68,41 @@ class _Scale:
 
 
 def _axes(scale: _Scale, found: Frontier) -> Iterator[str]:
-    base, right = _TOP + _HEIGHT, _LEFT + _WIDTH
+    bottom, right = _TOP + _HEIGHT, _LEFT + _WIDTH
     yield (
-        f'<path d="M{_LEFT} {_TOP}V{base}H{right}" fill="none" stroke="currentColor"/>'
-        f'<text x="{right}" y="{base + 44}" text-anchor="end">total memory</text>'
+        f'<path d="M{_LEFT} {_TOP}V{bottom}H{right}" fill="none" stroke="currentColor"/>'
+        f'<text x="{right}" y="{bottom + 44}" text-anchor="end">total memory</text>'
         f'<text x="{_LEFT}" y="{_TOP - 6}">makespan of one frame of every channel</text>'
     )
-    for quarter in range(5):
-        memory = scale.memory_min + (scale.memory_max - scale.memory_min) * quarter // 4
+    for memory in _ticks(scale.memory_min, scale.memory_max, (1,), base=2):
         x = scale.x(memory)
         yield (
-            f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{base}" y2="{base + 4}" stroke="currentColor"/>'
-            f'<text x="{x:.1f}" y="{base + 18}" text-anchor="middle" font-size="10">'
-            f"{format_bytes(memory)}</text>"
+            f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{bottom}" y2="{bottom + 4}" '
+            f'stroke="currentColor"/><text x="{x:.1f}" y="{bottom + 18}" text-anchor="middle" '
+            f'font-size="10">{format_bytes(memory)}</text>'
         )
-        time = scale.time_max * quarter // 4
+    for time in _ticks(0, scale.time_max, (1, 2, 5), base=10):
         y = scale.y(time)
         yield (
             f'<line x1="{_LEFT - 4}" x2="{_LEFT}" y1="{y:.1f}" y2="{y:.1f}" stroke="currentColor"/>'
             f'<text x="{_LEFT - 8}" y="{y + 4:.1f}" text-anchor="end" font-size="10">'
             f"{format_makespan(time, found.unit)}</text>"
         )
+
+
+def _ticks(low: int, high: int, digits: Sequence[int], *, base: int) -> range:
+    """Return the multiples from `low` to `high` of a round step: a digit times a power of `base`.
+
+    The step is the least that there are at most six of.
+
+    Examples
+    --------
+    >>> list(_ticks(30, 71, (1,), base=2)), list(_ticks(0, 177, (1, 2, 5), base=10))
+    ([32, 40, 48, 56, 64], [0, 50, 100, 150])
+    """
+    powers = (base**k for k in count())
+    step = next(d * power for power in powers for d in digits if d * power * 6 >= high - low)
+    return range(-(-low // step) * step, high + 1, step)
 
 
 def _limits(scale: _Scale, found: Frontier) -> Iterator[str]:
