@@ -11,7 +11,7 @@ from arena.files import read_bytes, rebase_path
 from arena.plan_files import is_plan_file
 from arena.sizes import MeasuredModel, measure_models
 from arena.sources import Readers
-from planner.errors import SpecError, UsageError
+from planner.errors import DecodeError, SpecError, UsageError
 from planner.fit import FitOptions, Fitter, fit_fleet
 from planner.fleet import FleetSpec, ModelSpec, PipelineSpec, ScheduleSpec, StepSpec
 from planner.fleet_file import parse_fleet
@@ -230,8 +230,8 @@ def plan_frontier(
 def _read_times(path: Path) -> Times:
     try:
         return parse_times(read_bytes(path))
-    except SpecError as error:
-        raise SpecError(f"{path}: {error}") from None
+    except DecodeError as error:
+        raise DecodeError(f"{path}: {error}") from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
-from planner.errors import SpecError
+from planner.errors import DecodeError, SpecError
 from planner.fleet import FleetSpec, PipelineSpec
 from planner.model import ModelId, ModelSize
 
@@ -196,7 +196,7 @@ def parse_times(data: bytes) -> Times:
 
     Raises
     ------
-    SpecError
+    DecodeError
         It is no times file, of another version, or holds other values than it should.
     """
     import msgspec
@@ -204,21 +204,23 @@ def parse_times(data: bytes) -> Times:
     try:
         mapping: Any = json.loads(data)
     except (ValueError, RecursionError) as error:
-        raise SpecError(f"is no times file: {error}") from None
+        raise DecodeError(f"is no times file: {error}") from None
     if not isinstance(mapping, dict) or mapping.pop("format", None) != TIMES_FORMAT:
-        raise SpecError("is no times file; `arena time FLEET -o FILE` writes one")
+        raise DecodeError("is no times file; `arena time FLEET -o FILE` writes one")
     if (version := mapping.pop("version", None)) != TIMES_VERSION:
-        raise SpecError(f"found version {version!r}, expected {TIMES_VERSION}", "version")
+        raise DecodeError(f"found version {version!r}, expected {TIMES_VERSION}", "version")
     try:
         times = msgspec.convert(mapping, Times)
     except msgspec.ValidationError as error:
-        raise SpecError(f"is no times file: {error}") from None
+        raise DecodeError(f"is no times file: {error}") from None
     if json.loads(json.dumps(asdict(times))) != mapping:
-        raise SpecError("holds keys that a times file does not have; measure again")
+        raise DecodeError("holds keys that a times file does not have; measure again")
     for row in times.models:
         if not 0 <= row.low_ns <= row.median_ns <= row.high_ns:
-            raise SpecError(f"times of {row.model!r} are not 0 <= low <= median <= high", "models")
+            raise DecodeError(
+                f"times of {row.model!r} are not 0 <= low <= median <= high", "models"
+            )
     for pair in times.beside:
         if pair.slowdown_permille <= 0:
-            raise SpecError(f"found {pair.slowdown_permille}, expected a slowdown > 0", "beside")
+            raise DecodeError(f"found {pair.slowdown_permille}, expected a slowdown > 0", "beside")
     return times

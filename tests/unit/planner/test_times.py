@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from planner.errors import SpecError
+from planner.errors import DecodeError, SpecError
 from planner.fleet import FleetSpec, ModelSpec, PipelineSpec, StepSpec
 from planner.model import ModelId, ModelSize
 from planner.report.times import times_figures, times_text, together
@@ -123,7 +123,7 @@ def _changed(**changes: Any) -> bytes:
     ],
 )
 def test_other_content_is_refused(data: bytes, part: str) -> None:
-    with pytest.raises(SpecError) as caught:
+    with pytest.raises(DecodeError) as caught:
         parse_times(data)
     assert part in str(caught.value)
 
