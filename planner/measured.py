@@ -11,7 +11,7 @@ from enum import StrEnum
 
 from planner.columns import cut, padded, wrapped
 from planner.model import PAGE_BYTES, InstanceId
-from planner.units import format_bytes
+from planner.units import format_bytes, format_count
 
 __all__ = ["FleetReport", "Reading", "Stage"]
 
@@ -86,6 +86,8 @@ class FleetReport:
         In order of time.
     page_bytes : int
         What `planned_bytes` and `outside_bytes` are rounded up to.
+    executions, mismatches : int or None
+        Outputs compared with those of each model alone, and how many differ; None: nobody compared.
     """
 
     device: str
@@ -95,6 +97,8 @@ class FleetReport:
     outside_bytes: int
     readings: tuple[Reading, ...]
     page_bytes: int = PAGE_BYTES
+    executions: int | None = None
+    mismatches: int | None = None
 
     @property
     def reserved_bytes(self) -> int:
@@ -153,6 +157,16 @@ class FleetReport:
         """Return how the first two figures are rounded, which the readings are not."""
         pages = format_bytes(self.page_bytes)
         return f"planned and declared: rounded up to the device's pages of {pages}"
+
+    def compared_words(self) -> str:
+        """Return how many outputs were compared and differ; nothing where nobody compared."""
+        if self.executions is None or self.mismatches is None:
+            return ""
+        differ = "differs" if self.mismatches == 1 else "differ"
+        return (
+            f"{format_count(self.executions, 'output')} compared with those of each model alone: "
+            f"{self.mismatches} {differ}"
+        )
 
     def below_words(self) -> str:
         """Return what a reading below what is declared means; nothing where there is none."""

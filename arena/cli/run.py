@@ -3,7 +3,7 @@
 import sys
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -91,7 +91,11 @@ def run(
         recording = _Recording(trace, metrics)
         with load_opened(opened, device=device, race_check=race_check) as fleet:
             outcome = _drive(fleet, frames, threads, recording, guarded=not unsafe_no_guard)
-            measured.append(fleet.report())
+            measured.append(
+                replace(
+                    fleet.report(), executions=outcome.executions, mismatches=outcome.mismatches
+                )
+            )
         figures |= _ran(outcome, measured[0])
     figures["seconds"] = round(time.perf_counter() - started, 6)
     files = ReportFiles(markdown, csv, svg, html)

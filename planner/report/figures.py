@@ -130,6 +130,8 @@ def measured_figures(report: FleetReport) -> dict[str, Any]:
         "unmodelled_loading_bytes": report.unmodelled_loading_bytes,
         "unmodelled_running_bytes": report.unmodelled_running_bytes,
         "unmodelled_bytes": report.unmodelled_bytes,
+        "executions": report.executions,
+        "mismatches": report.mismatches,
         "readings": [
             {
                 "stage": reading.stage.value,

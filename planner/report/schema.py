@@ -244,6 +244,8 @@ def _measured() -> _Schema:
             "device": _TEXT,
             **dict.fromkeys(sizes, _SIZE),
             **dict.fromkeys(changes, _CHANGE),
+            "executions": _or_null(_SIZE),
+            "mismatches": _or_null(_SIZE),
             "readings": _rows(reading),
         }
     )

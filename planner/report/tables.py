@@ -89,6 +89,8 @@ def capacity_markdown(
         title = f"measured beside planned, on {markdown_text(report.device)}"
         lines += ["", *markdown_table((title, "size", "bytes"), rows)]
         lines += ["", report.pages_words()]
+        if compared := report.compared_words():
+            lines += ["", f"**{compared}**" if report.mismatches else compared]
     return "\n".join(lines) + "\n"
 
 

@@ -170,10 +170,11 @@ def test_run_of_no_frames_compares_nothing_and_is_refused(
 
 
 def test_run_without_the_guard_corrupts(fleet: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    outcome = arena(
-        capsys, "run", fleet, "--frames", "100", "--threads", "8", "--unsafe-no-guard", code=1
-    )
+    page = fleet.parent / "page.html"
+    words = ("--frames", "100", "--threads", "8", "--unsafe-no-guard", "--html", page)
+    outcome = arena(capsys, "run", fleet, *words, code=1)
     assert outcome["mismatches"] > 0
+    assert f"{outcome['mismatches']} differ" in page.read_text()
 
 
 def test_run_refuses_a_changed_model_file(

@@ -143,6 +143,19 @@ def test_what_if_plans_every_number_within_its_limits() -> None:
     assert own.streams == (1, 2, 3, 4)
 
 
+@pytest.mark.parametrize(("mismatches", "words"), [(0, "0 differ"), (1, "1 differs")])
+def test_outputs_that_differ_are_told(mismatches: int, words: str) -> None:
+    """Whoever runs a fleet without the guard and keeps the page alone must read of it there."""
+    capacity = capacity_of(street_corner())
+    report = FleetReport("twin", 64 * MiB, 0, 4 * MiB, 0, (), executions=6, mismatches=mismatches)
+    told = f"6 outputs compared with those of each model alone: {words}"
+    kind = "no" if mismatches else "yes"
+    assert f'<p class="{kind}">{told}</p>' in capacity_html(capacity, (), [report])
+    assert told in capacity_markdown(capacity, [report])
+    (found,) = capacity_figures(capacity, [report])["measured"]
+    assert (found["executions"], found["mismatches"]) == (6, mismatches)
+
+
 def test_measured_stands_beside_planned() -> None:
     capacity = capacity_of(street_corner())
     rows = (
