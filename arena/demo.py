@@ -25,7 +25,7 @@ from arena.device import open_device
 from arena.errors import DeviceError
 from arena.exercise import exercise
 from arena.files import DEMO_PREFIX
-from arena.footprint import private_process_bytes
+from arena.footprint import private_process_bytes, return_freed_memory
 from arena.session import load_opened, open_plan_or_fleet
 from arena.stand_ins import HollowFleet, PlainFleet
 from planner.plan import Plan
@@ -199,6 +199,7 @@ def measure_sessions(plan: Plan, frames: int) -> int:
 
 def _private_bytes_before(app: ModuleType, plan: Plan, frames: int) -> int:
     """Let the application take what it takes by itself, and return the private memory then."""
+    return_freed_memory()
     app.run(HollowFleet(plan), _meaning(app), frames)
     return private_process_bytes()
 

@@ -4,6 +4,7 @@ Private memory is what ending the process would give back: pages that no other p
 libraries bring with them is there before and after, so differences count what was loaded between.
 """
 
+import ctypes
 import gc
 from pathlib import Path
 from typing import Final
@@ -11,7 +12,7 @@ from typing import Final
 from arena.errors import DeviceError
 from planner.units import KiB
 
-__all__ = ["private_process_bytes"]
+__all__ = ["private_process_bytes", "return_freed_memory"]
 
 SMAPS: Final = Path("/proc/self/smaps_rollup")
 
@@ -36,3 +37,18 @@ def private_process_bytes() -> int:
             f"{SMAPS} cannot be read: {error.strerror}; measuring needs Linux 4.14 or later"
         ) from error
     return sum(int(line.split()[1]) * KiB for line in lines if line.startswith("Private_"))
+
+
+def return_freed_memory() -> None:
+    """Have the C library return freed memory to the system, where it can (glibc).
+
+    What is loaded afterwards would be given that memory again, and a difference would hide it.
+
+    References
+    ----------
+    .. [1] malloc_trim(3).
+    """
+    gc.collect()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
