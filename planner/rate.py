@@ -243,7 +243,8 @@ class PipelineRate:
     wanted : Fraction or None
         Frames in a unit of time that the fleet declares.
     most : Fraction or None
-        Frames in a unit of time; None: nothing limits it, since its steps take no time.
+        Frames in a unit of time; None: nothing limits it, since its steps take no time. Below
+        `wanted` where declared rates cannot all be held.
     limited_by : str
         The lock, the steps or the channel that sets `most`; empty for None.
     """
@@ -301,9 +302,10 @@ class RateLimits:
     ) -> tuple[PipelineRate, ...]:
         """Return the rate that each pipeline can hold at most; all channels of it run at that rate.
 
-        A pipeline with a declared rate has what the others' declared rates leave of its locks.
-        Those without one share what all declared rates leave, max-min fair: none could have more
-        unless one that has no more than it had less.
+        Declared rates come first. Those that cannot all be held fall behind in the same proportion,
+        as far as a lock or a channel holds them back; a pipeline with a declared rate then has what
+        the others leave of its locks. Those without one share what all declared rates leave,
+        max-min fair: none could have more unless one that has no more than it had less.
 
         Parameters
         ----------
@@ -322,42 +324,65 @@ class RateLimits:
             sets = {**sets}
             sets.setdefault(self._one_lane, "one lane for all")
         filling = [
-            _Filling(label, dict(zip(self._pipelines, loads, strict=True)), wanted)
+            _Filling(label, dict(zip(self._pipelines, loads, strict=True)))
             for loads, label in sets.items()
         ]
+        held = self._fill(filling, wanted, highest=Fraction(1))
         rates = {
             name: _most(
                 self._periods[name],
-                [(s, s.loads[name], s.left + wanted[name] * s.loads[name]) for s in filling],
+                [(s, s.loads[name], s.left + (rate or 0) * s.loads[name]) for s in filling],
             )
-            for name in wanted
+            for name, (rate, _) in held.items()
         }
-        free = [name for name in self._pipelines if name not in wanted]
-        while free:
-            # All that are free rise together until a set is full or a channel at its fastest.
+        free = {name: Fraction(1) for name in self._pipelines if name not in wanted}
+        rates |= self._fill(filling, free)
+        return tuple(PipelineRate(name, wanted.get(name), *rates[name]) for name in self._pipelines)
+
+    def _fill(
+        self,
+        filling: Sequence["_Filling"],
+        weights: Mapping[str, Fraction],
+        *,
+        highest: Fraction | None = None,
+    ) -> dict[str, tuple[Fraction | None, str]]:
+        """Return rates that rise together, as multiples of the weights up to `highest` of them.
+
+        Each until a set that it is in is full or its channels are at their fastest; what limits it
+        beside it. The time left in the sets is less by what all of them take.
+        """
+        rising = dict(weights)
+        rates: dict[str, tuple[Fraction | None, str]] = {}
+        while rising:
             most = {
                 name: _most(
-                    self._periods[name],
-                    [(s, sum(s.loads[p] for p in free), s.left) for s in filling if s.loads[name]],
+                    (self._periods[name][0] * weight, self._periods[name][1]),
+                    [
+                        (s, sum(w * s.loads[other] for other, w in rising.items()), s.left)
+                        for s in filling
+                        if s.loads[name]
+                    ],
                 )
-                for name in free
+                for name, weight in rising.items()
             }
-            name = min(free, key=lambda name: (most[name][0] is None, most[name][0] or 0))
-            rates[name] = rate, _ = most[name]
-            free.remove(name)
+            name = min(rising, key=lambda name: (most[name][0] is None, most[name][0] or 0))
+            multiple, label = most[name]
+            if highest is not None and (multiple is None or multiple > highest):
+                multiple = highest
+            weight = rising.pop(name)
+            rate = None if multiple is None else multiple * weight
+            rates[name] = rate, label
             for some in filling:
                 some.left -= (rate or 0) * some.loads[name]
-        return tuple(PipelineRate(name, wanted.get(name), *rates[name]) for name in self._pipelines)
+        return rates
 
 
 class _Filling:
     """A set of exclusive steps: how long each pipeline is in it a frame, and what time is left."""
 
-    def __init__(
-        self, label: str, loads: Mapping[str, _Share], wanted: Mapping[str, Fraction]
-    ) -> None:
+    def __init__(self, label: str, loads: Mapping[str, _Share]) -> None:
         self.label, self.loads = label, loads
-        self.left = Fraction(1) - sum(rate * loads[name] for name, rate in wanted.items())
+        self.left = Fraction(1)
 
 
 def _most(
@@ -365,5 +390,5 @@ def _most(
 ) -> tuple[Fraction | None, str]:
     """Return the highest rate that a channel's period and (set, load, time left) allow."""
     limits = [(1 / period[0], period[1])] if period[0] else []
-    limits += [(max(Fraction(0), left) / load, some.label) for some, load, left in filling if load]
+    limits += [(left / load, some.label) for some, load, left in filling if load]
     return min(limits, key=lambda limit: limit[0], default=(None, ""))

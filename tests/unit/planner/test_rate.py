@@ -164,38 +164,32 @@ def test_rates_fill_the_locks_and_leave_declared_rates_alone(
     }
     rates = {rate.pipeline: rate for rate in RateLimits(schedule, times).rates(wanted)}
     loads = lock_loads(schedule, times)
-    used = {name: wanted.get(name, rate.most) or Fraction(0) for name, rate in rates.items()}
+    used = {
+        name: rate.most if rate.wanted is None else min(rate.wanted, rate.most or Fraction(0))
+        for name, rate in rates.items()
+    }
+    for lock, own in loads.items():  # All of it holds together.
+        assert sum((used[p] or 0) * load for p, load in own.items()) <= 1, lock
     for name, rate in rates.items():
         assert rate.most is not None
         assert (rate.feasible is None) == (name not in wanted)
         channels = [c for c in schedule.channels if c.pipeline.id == name]
         assert all(rate.most * channel_period(channel, times) <= 1 for channel in channels)
-        for lock, own in loads.items():
-            others = sum((used[p] * load for p, load in own.items() if p != name), Fraction(0))
-            if name in own and rate.most:
-                beside = (
-                    others
-                    if name not in wanted
-                    else sum(
-                        (wanted.get(p, 0) * load for p, load in own.items() if p != name),
-                        Fraction(0),
-                    )
-                )
-                assert rate.most * own[name] + beside <= 1, lock
-    for name in rates:
-        if name not in wanted:  # What limits it is full, or its channels are at their fastest.
-            kind, _, what = rates[name].limited_by.partition(" ")
-            if kind == "lock":
-                full = sum((used[p] * load for p, load in loads[what].items()), Fraction(0))
-                assert full >= 1
-                assert all(
-                    (rates[p].most or 0) <= (rates[name].most or 0)
-                    for p in loads[what]
-                    if p not in wanted
-                )
-            elif kind == "channel":
-                channel = next(c for c in schedule.channels if c.name == what)
-                assert (rates[name].most or 0) * channel_period(channel, times) == 1
+        # What limits it is full, or its channels are at their fastest.
+        kind, _, what = rate.limited_by.partition(" ")
+        if kind == "lock":
+            others = [p for p in loads[what] if p != name and (p in wanted or name not in wanted)]
+            full = sum((used[p] or 0) * loads[what][p] for p in others)
+            assert full + rate.most * loads[what][name] == 1
+            for p in others:
+                if p not in wanted:
+                    assert (rates[p].most or 0) <= rate.most
+                elif rate.wanted is not None and not rate.feasible:
+                    # It falls behind no further than those it shares the lock with.
+                    assert (used[p] or 0) / wanted[p] <= rate.most / rate.wanted
+        elif kind == "channel":
+            channel = next(c for c in schedule.channels if c.name == what)
+            assert rate.most * channel_period(channel, times) == 1
 
 
 def test_declared_rates_come_first_and_say_what_limits_them() -> None:
@@ -220,8 +214,9 @@ def test_declared_rates_come_first_and_say_what_limits_them() -> None:
     assert (door.most, door.is_left_out, audio.is_left_out) == (Fraction(0), True, False)
     assert not camera.is_left_out, "it asks for too much, which `feasible` says"
     camera, door, _ = RateLimits(schedule, times).rates(wanted)
-    assert (camera.most, camera.feasible) == (Fraction(3, 100), False)
-    assert (door.most, door.feasible) == (Fraction(1, 100), False)
+    # 20 + 20 of every 25, and 20 of every 50, are 6/5 of the lane: both fall behind to 5/6.
+    assert (camera.most, camera.feasible) == (Fraction(1, 30), False)
+    assert (door.most, door.feasible) == (Fraction(1, 60), False)
     assert [a.most for a in RateLimits(schedule, times).rates({})] == [
         Fraction(1, 40),
         Fraction(1, 40),
