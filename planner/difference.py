@@ -1,10 +1,10 @@
-"""What changed between two plans: bytes by model and kind, instances, tensors, channels."""
+"""What changed between two plans: bytes, instances, tensors, settings, added order, time."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from operator import attrgetter
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from planner.capacity import (
     ChannelsFit,
@@ -14,10 +14,13 @@ from planner.capacity import (
     bytes_by_kind,
     channels_fit,
 )
+from planner.codec import fleet_to_mapping
 from planner.columns import natural
 from planner.handover import ChannelBuffer
+from planner.makespan import MakespanUnit, makespan_of
 from planner.model import InstanceId, page_rounded
-from planner.plan import Instance, Plan
+from planner.pipeline import schedule_of
+from planner.plan import AddedOrder, Instance, Plan
 
 __all__ = [
     "BufferChange",
@@ -25,6 +28,8 @@ __all__ = [
     "Difference",
     "InstanceChange",
     "ModelChange",
+    "SettingChange",
+    "Span",
     "diff_plans",
 ]
 
@@ -80,6 +85,32 @@ class ModelChange:
 
 
 @dataclass(frozen=True, slots=True)
+class SettingChange:
+    """One setting of the fleet that is not as it was.
+
+    Attributes
+    ----------
+    place : str
+        As in a fleet file, such as ``pipelines.camera.rate``; ``models.NAME.sha256`` for a model
+        file with other content.
+    old, new : JSON value or None
+        As a plan file holds it: sizes in bytes, times in nanoseconds; None where it is not there.
+    """
+
+    place: str
+    old: Any
+    new: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """The makespan of one frame of every channel, of the best schedule found."""
+
+    length: int
+    unit: MakespanUnit
+
+
+@dataclass(frozen=True, slots=True)
 class Difference:
     """What changed from `old` to `new`.
 
@@ -96,6 +127,11 @@ class Difference:
     kinds : tuple of (Kind, int)
         Change of the bytes of each kind; these sum to `needed_bytes_delta`.
     old_channels, new_channels : tuple of ChannelsFit
+    settings : tuple of SettingChange
+        Of pipelines, steps, device and schedule, by place, and model files with other content.
+    came, went : tuple of AddedOrder
+        What planning added to the order of the new plan alone, and of the old one alone.
+    old_span, new_span : Span
     """
 
     old: Plan
@@ -106,6 +142,11 @@ class Difference:
     kinds: tuple[tuple[Kind, int], ...]
     old_channels: tuple[ChannelsFit, ...]
     new_channels: tuple[ChannelsFit, ...]
+    settings: tuple[SettingChange, ...]
+    came: tuple[AddedOrder, ...]
+    went: tuple[AddedOrder, ...]
+    old_span: Span
+    new_span: Span
 
     @property
     def height_bytes_delta(self) -> int:
@@ -137,6 +178,8 @@ class Difference:
 def diff_plans(old: Plan, new: Plan, growth: GrowthOptions = _GROWTH) -> Difference:
     """Return what changed from `old` to `new`; with the two exchanged, the mirror image of it."""
     old_kinds, new_kinds = (bytes_by_kind(account_bytes(plan)) for plan in (old, new))
+    old_added, new_added = dict.fromkeys(old.added), dict.fromkeys(new.added)
+    old_span = _span(old)
     return Difference(
         old=old,
         new=new,
@@ -162,7 +205,48 @@ def diff_plans(old: Plan, new: Plan, growth: GrowthOptions = _GROWTH) -> Differe
         kinds=tuple((kind, new_kinds[kind] - old_kinds[kind]) for kind in Kind),
         old_channels=channels_fit(old, growth),
         new_channels=channels_fit(new, growth),
+        settings=(*_file_changes(old, new), *_setting_changes(_settings(old), _settings(new))),
+        came=tuple(item for item in new_added if item not in old_added),
+        went=tuple(item for item in old_added if item not in new_added),
+        old_span=old_span,
+        new_span=old_span if _order_of(old) == _order_of(new) else _span(new),
     )
+
+
+def _order_of(plan: Plan) -> object:
+    """Return all that the makespan of a plan follows from."""
+    return plan.fleet.pipelines, plan.added, plan.price
+
+
+def _span(plan: Plan) -> Span:
+    if plan.price is not None:
+        return Span(plan.price.makespan, plan.price.unit)
+    found = makespan_of(schedule_of(plan.fleet, plan.added))
+    return Span(found.length, found.unit)
+
+
+def _settings(plan: Plan) -> dict[str, Any]:
+    """Return what a fleet file says but for its models: their bytes are compared as such."""
+    fleet = fleet_to_mapping(plan.fleet)
+    return {key: fleet.get(key, {}) for key in ("pipelines", "device", "schedule")}
+
+
+def _setting_changes(old: Any, new: Any, place: str = "") -> Iterator[SettingChange]:
+    """Yield every place where two mappings differ; a member that only one has is one place."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in dict.fromkeys((*new, *old)):
+            below = f"{place}.{key}" if place else key
+            yield from _setting_changes(old.get(key), new.get(key), below)
+    elif old != new:
+        yield SettingChange(place, old, new)
+
+
+def _file_changes(old: Plan, new: Plan) -> Iterator[SettingChange]:
+    before = dict(old.sizes)
+    for model, size in new.sizes:
+        digest = before[model].file_digest if model in before else ""
+        if digest and size.file_digest and digest != size.file_digest:
+            yield SettingChange(f"models.{model}.sha256", digest, size.file_digest)
 
 
 def _instances(plan: Plan) -> dict[InstanceId, Instance]:

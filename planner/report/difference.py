@@ -1,5 +1,6 @@
 """The difference of two plans as JSON, text and Markdown."""
 
+import json
 import textwrap
 from collections import Counter
 from collections.abc import Sequence
@@ -7,11 +8,12 @@ from typing import Any
 
 from planner.capacity import ChannelsFit
 from planner.columns import cut, padded
-from planner.difference import BufferChange, Change, Difference, InstanceChange
+from planner.difference import BufferChange, Change, Difference, InstanceChange, SettingChange
+from planner.plan import AddedKind, AddedOrder
 from planner.report.advice import channels_words
 from planner.report.capacity_text import KIND_WORDS
 from planner.report.tables import markdown_table, markdown_text
-from planner.units import format_bytes, format_count
+from planner.units import format_bytes, format_count, format_duration, format_makespan
 
 __all__ = [
     "budget_words",
@@ -23,6 +25,8 @@ __all__ = [
 
 ROWS_MAX = 40
 """Changes listed in text and Markdown; the JSON has all."""
+ADDED_MAX = 5
+"""Constraints that came or went listed in text and Markdown; the JSON has all."""
 
 
 def signed(size: int) -> str:
@@ -83,6 +87,21 @@ def difference_figures(difference: Difference) -> dict[str, Any]:
             for name, old, new in _paired(difference)
         },
         "fits": {"old": difference.old.fits, "new": difference.new.fits},
+        "settings": [
+            {"place": change.place, "old": change.old, "new": change.new}
+            for change in difference.settings
+        ],
+        "added": {
+            key: [
+                {"first": item.first, "second": item.second, "kind": item.kind.value}
+                for item in items
+            ]
+            for key, items in (("came", difference.came), ("went", difference.went))
+        },
+        "makespan": {
+            key: {"makespan": span.length, "makespan_unit": span.unit.value}
+            for key, span in (("old", difference.old_span), ("new", difference.new_span))
+        },
     }
 
 
@@ -101,9 +120,8 @@ def _paired(
 def _headline(difference: Difference) -> list[str]:
     """Return what is said first, in parts of which each fits a line."""
     if difference.is_empty:
-        old, new = difference.old, difference.new
-        before, after = ((p.fleet.pipelines, p.fleet.device, p.added) for p in (old, new))
-        return ["nothing changed" if before == after else "no byte changed; steps or limits did"]
+        others = _other_parts(difference)
+        return ["no byte changed", *others] if others else ["nothing changed"]
     parts = [
         f"{signed(difference.total_bytes_delta)} in the arena (work "
         f"{signed(difference.height_bytes_delta)}, weights "
@@ -112,6 +130,26 @@ def _headline(difference: Difference) -> list[str]:
     ]
     if difference.buffers:
         parts.append(f"tensors: {_counts(difference.buffers)}")
+    return parts + _other_parts(difference)
+
+
+def _other_parts(difference: Difference) -> list[str]:
+    """Return what changed but for bytes: time, what was added to the order, settings."""
+    parts = []
+    old, new = difference.old_span, difference.new_span
+    if old != new:
+        before, after = (format_makespan(span.length, span.unit) for span in (old, new))
+        share = (
+            f" ({new.length / old.length - 1:+.1%})" if old.unit is new.unit and old.length else ""
+        )
+        parts.append(f"one frame of every channel: {before} -> {after}{share}")
+    if difference.came or difference.went:
+        parts.append(
+            f"constraints added to the order: {len(difference.came)} came, "
+            f"{len(difference.went)} went"
+        )
+    if difference.settings:
+        parts.append(f"{format_count(len(difference.settings), 'setting')} changed")
     return parts
 
 
@@ -178,6 +216,19 @@ def difference_text(difference: Difference, allowed_bytes: int | None = None) ->
             for change in difference.buffers[:ROWS_MAX]
         ]
         lines += _rest(difference.buffers)
+    if difference.came or difference.went:
+        lines += ["", "constraint added to the order"]
+        lines += [
+            f"  {word:<8} {cut(item.first, 27)} {_joint(item)} {cut(item.second, 27)}"
+            for word, item in _constraints(difference)[:ADDED_MAX]
+        ]
+        lines += _rest(_constraints(difference), ADDED_MAX)
+    if difference.settings:
+        lines += ["", "setting"]
+        for change in difference.settings[:ROWS_MAX]:
+            before, after = (cut(words, 16) for words in _values(change))
+            lines.append(f"  {padded(cut(change.place, 40), 40)} {before} -> {after}")
+        lines += _rest(difference.settings)
     lines += ["", "channels that fit"]
     for name, old, new in _paired(difference)[:ROWS_MAX]:
         lines.append(f"  {padded(cut(name, 18), 18)} {_words(old):>26} -> {_words(new)}")
@@ -192,8 +243,40 @@ def _sizes(change: BufferChange) -> str:
     return " -> ".join(map(format_bytes, dict.fromkeys(sizes)))
 
 
-def _rest(rows: Sequence[object]) -> list[str]:
-    hidden = len(rows) - ROWS_MAX
+def _constraints(difference: Difference) -> list[tuple[str, AddedOrder]]:
+    return [
+        *(("came", item) for item in difference.came),
+        *(("went", item) for item in difference.went),
+    ]
+
+
+def _joint(item: AddedOrder) -> str:
+    return "before" if item.kind is AddedKind.ORDER else "never beside"
+
+
+def _values(change: SettingChange) -> tuple[str, str]:
+    """Return a setting before and after, as people read it; exact where that reads the same."""
+    above, key = ["", *change.place.split(".")][-2:]
+    old, new = (_value(key, above, value) for value in (change.old, change.new))
+    return (old, new) if old != new else (json.dumps(change.old), json.dumps(change.new))
+
+
+def _value(key: str, above: str, value: object) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, dict):
+        return "given"
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "none"
+    if isinstance(value, int) and key == "time":
+        return format_duration(value)
+    if isinstance(value, int) and (key in {"memory", "fit"} or above == "reserve"):
+        return format_bytes(value)
+    return str(value)
+
+
+def _rest(rows: Sequence[object], most: int = ROWS_MAX) -> list[str]:
+    hidden = len(rows) - most
     return [f"  ... and {hidden} more (--json has all)"] if hidden > 0 else []
 
 
@@ -223,23 +306,42 @@ def difference_markdown(difference: Difference, allowed_bytes: int | None = None
             for change in difference.models[:ROWS_MAX]
         ]
         lines += ["", *markdown_table(("model", "kind", "old", "new", "change"), rows)]
-        lines += _rest(difference.models)
+        lines += _below(_rest(difference.models))
     if difference.instances:
         changed = [
             (markdown_text(change.instance), change.change.value)
             for change in difference.instances[:ROWS_MAX]
         ]
         lines += ["", *markdown_table(("instance", "change"), changed)]
-        lines += _rest(difference.instances)
+        lines += _below(_rest(difference.instances))
     if difference.buffers:
         tensors = [
             (markdown_text(change.buffer), change.change.value, _sizes(change))
             for change in difference.buffers[:ROWS_MAX]
         ]
         lines += ["", *markdown_table(("tensor in the arena", "change", "size"), tensors)]
-        lines += _rest(difference.buffers)
+        lines += _below(_rest(difference.buffers))
+    if difference.came or difference.went:
+        constraints = [
+            (f"{markdown_text(item.first)} {_joint(item)} {markdown_text(item.second)}", word)
+            for word, item in _constraints(difference)[:ADDED_MAX]
+        ]
+        lines += ["", *markdown_table(("constraint added to the order", "change"), constraints)]
+        lines += _below(_rest(_constraints(difference), ADDED_MAX))
+    if difference.settings:
+        settings = [
+            (markdown_text(change.place), *map(markdown_text, _values(change)))
+            for change in difference.settings[:ROWS_MAX]
+        ]
+        lines += ["", *markdown_table(("setting", "old", "new"), settings)]
+        lines += _below(_rest(difference.settings))
     channels = [
         (markdown_text(name), _words(old), _words(new)) for name, old, new in _paired(difference)
     ][:ROWS_MAX]
     lines += ["", *markdown_table(("channels that fit", "old", "new"), channels)]
     return "\n".join(lines) + "\n"
+
+
+def _below(lines: Sequence[str]) -> list[str]:
+    """Return lines below a table of Markdown, which takes what follows it at once for a row."""
+    return ["", *(line.strip() for line in lines)] if lines else []

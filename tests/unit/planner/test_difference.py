@@ -1,21 +1,22 @@
 """Differences of plans: every kind of change, laws of symmetry, text that is safe to paste."""
 
+import re
 from dataclasses import replace
 
 from hypothesis import given, settings
 
 from planner.capacity import ChannelsFit, GrowthOptions
 from planner.difference import Change, diff_plans
-from planner.fleet import IoPlace
+from planner.fleet import Dedupe, IoPlace, ScheduleSpec
 from planner.model import InstanceId
-from planner.plan import Plan
+from planner.plan import AddedKind, AddedOrder, Plan, SchedulePrice
 from planner.report.difference import (
     ROWS_MAX,
     difference_figures,
     difference_markdown,
     difference_text,
 )
-from planner.units import MiB
+from planner.units import MakespanUnit, MiB
 from tests.hostile import hostile_plan
 from tests.plans import plans, street_corner
 from tests.plans_io import handing_plan
@@ -53,6 +54,11 @@ def test_the_mirror_image(one: Plan, two: Plan) -> None:
         (c.instance, MIRROR.get(c.change, c.change), c.new, c.old) for c in back.instances
     }
     assert (there.old_channels, there.new_channels) == (back.new_channels, back.old_channels)
+    assert (there.old_span, there.new_span) == (back.new_span, back.old_span)
+    assert (there.came, there.went) == (back.went, back.came)
+    assert {(c.place, str(c.old), str(c.new)) for c in there.settings} == {
+        (c.place, str(c.new), str(c.old)) for c in back.settings
+    }
 
 
 def changed() -> tuple[Plan, Plan]:
@@ -73,8 +79,9 @@ def test_a_plan_that_no_longer_fits_is_said_before_anything_else() -> None:
     plan = street_corner()
     fits, short = limited(plan, plan.needed_bytes), limited(plan, plan.needed_bytes - 512)
     text = difference_text(diff_plans(fits, short)).splitlines()
-    assert text[:2] == [
-        "no byte changed; steps or limits did",
+    assert text[:3] == [
+        "no byte changed",
+        "1 setting changed",
         "The new plan DOES NOT FIT: 512 B short; the old one did.",
     ]
     assert "**The new plan DOES NOT FIT: 512 B short" in difference_markdown(
@@ -175,3 +182,107 @@ def test_long_lists_are_cut() -> None:
     assert f"and {3 * ROWS_MAX} more" in difference_text(many)
     assert f"and {3 * ROWS_MAX} more" in difference_markdown(many)
     assert isinstance(difference.old_channels[0], ChannelsFit)
+
+
+def timed_street_corner() -> Plan:
+    """Return the plan whose frame of every channel takes 64 ms."""
+    plan, times = street_corner(), {"detect": 28, "read": 4}
+    pipelines = tuple(
+        replace(
+            pipeline,
+            steps=tuple(
+                replace(step, time_ns=times.get(step.id, 2) * 10**6) for step in pipeline.steps
+            ),
+        )
+        for pipeline in plan.fleet.pipelines
+    )
+    return replace(plan, fleet=replace(plan.fleet, pipelines=pipelines), added=(), price=None)
+
+
+def fitted() -> tuple[Plan, Plan]:
+    """Return a plan, and one with one order and many exclusions added, which takes longer."""
+    old = timed_street_corner()
+    first, *others = (row.id for row in old.instances)
+    pairs = [(first, other) for other in others] + [
+        (InstanceId(f"an-instance-with-a-long-name-{k}@lane"), first) for k in range(6)
+    ]
+    kinds = [AddedKind.ORDER, *[AddedKind.EXCLUSIVE] * (len(pairs) - 1)]
+    added = tuple(AddedOrder(*pair, kind) for pair, kind in zip(pairs, kinds, strict=True))
+    price = SchedulePrice(MakespanUnit.NS, 74_500_000, 62_500_000, 74_500_000, 110_000_000)
+    fleet = replace(old.fleet, schedule=ScheduleSpec(fit_bytes=old.total_bytes))
+    return old, replace(old, fleet=fleet, added=added, price=price)
+
+
+def test_what_a_smaller_plan_costs_is_said() -> None:
+    old, new = fitted()
+    difference = diff_plans(old, new, FEW)
+    text = difference_text(difference).splitlines()
+    assert text[:4] == [
+        "no byte changed",
+        "one frame of every channel: 64.0 ms -> 74.5 ms (+16.4%)",
+        f"constraints added to the order: {len(new.added)} came, 0 went",
+        "1 setting changed",
+    ]
+    added = text.index("constraint added to the order")
+    assert text[added + 1].split() == ["came", new.added[0].first, "before", new.added[0].second]
+    assert "never beside" in text[added + 2]
+    assert text[added + 6] == f"  ... and {len(new.added) - 5} more (--json has all)"
+    assert max(map(len, text)) <= 80
+    figures = difference_figures(difference)
+    assert len(figures["added"]["came"]) == len(new.added)
+    assert figures["added"]["went"] == []
+    assert figures["makespan"] == {
+        "old": {"makespan": 64_000_000, "makespan_unit": "ns"},
+        "new": {"makespan": 74_500_000, "makespan_unit": "ns"},
+    }
+    assert figures["settings"] == [
+        {"place": "schedule.fit", "old": MiB, "new": old.total_bytes},
+    ]
+    markdown = difference_markdown(difference)
+    assert "one frame of every channel: 64.0 ms -> 74.5 ms (+16.4%)" in markdown
+    assert "| constraint added to the order | change |" in markdown
+    assert f"\n\n... and {len(new.added) - 5} more" in markdown
+    back = difference_text(diff_plans(new, old, FEW))
+    assert f"0 came, {len(new.added)} went" in back
+    assert "  went     " in back
+
+
+def test_settings_that_changed_are_named() -> None:
+    old = timed_street_corner()
+    camera, microphone, door = old.fleet.pipelines
+    detect, read, *rest = camera.steps
+    slower = replace(detect, time_ns=29_000_000), replace(read, after=(), lane="b"), *rest
+    device = replace(old.fleet.device, memory_bytes=1 << 31, dedupe=Dedupe.OFF)
+    device = replace(device, reserve=(("system", MiB + 1),))
+    pipelines = (
+        replace(camera, steps=slower, rate_millihertz=25_000),
+        replace(microphone, id="ear"),
+        door,
+    )
+    (model, size), *sizes = old.sizes
+    new = replace(
+        old,
+        fleet=replace(old.fleet, pipelines=pipelines, device=device),
+        sizes=((model, replace(size, file_digest="b" * 64)), *sizes),
+    )
+    old = replace(old, sizes=((model, replace(size, file_digest="a" * 64)), *sizes))
+    difference = diff_plans(old, new, FEW)
+    lines = difference_text(difference).splitlines()
+    shown = [" ".join(line.split()) for line in lines[lines.index("setting") + 1 :]]
+    for words in (
+        "models.detector.sha256 aaaaaaa…aaaaaaa -> bbbbbbb…bbbbbbb",
+        "pipelines.camera.steps.detect.time 28.0 ms -> 29.0 ms",
+        "pipelines.camera.steps.read.after detect -> none",
+        "pipelines.camera.rate - -> 25fps",
+        "pipelines.ear - -> given",
+        "pipelines.microphone given -> -",
+        "device.memory 1.00 GiB -> 2.00 GiB",
+        "device.reserve.system 1048576 -> 1048577",
+        "device.dedupe file -> off",
+    ):
+        assert words in shown
+    assert "| setting | old | new |" in difference_markdown(difference)
+    unknown = replace(detect, time_ns=None), read, *rest
+    timeless = replace(old.fleet, pipelines=(replace(camera, steps=unknown), microphone, door))
+    counted = difference_text(diff_plans(old, replace(old, fleet=timeless), FEW))
+    assert re.search(r"one frame of every channel: 64\.0 ms -> \d+ steps$", counted, re.MULTILINE)
