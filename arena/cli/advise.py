@@ -10,6 +10,7 @@ import typer
 
 from arena.cli.arguments import JsonFlag
 from arena.cli.output import emit_json, progress, table, warn
+from arena.cli.overwriting import Reads, Writes
 from arena.cli.shapes import ShapeOptions, deal_shapes, given_by_options, parse_shapes
 from planner.errors import UsageError
 
@@ -26,11 +27,12 @@ NOT_COUNTED = (
 
 
 def advise(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Model files.")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Model files."), Reads()],
     threads: Annotated[int, typer.Option("--threads", min=1, help="Threads that run them.")] = 1,
     output: Annotated[
         Path | None,
         typer.Option("-o", "--output", metavar="FLEET", help="Write a fleet file to start from."),
+        Writes(),
     ] = None,
     shapes: ShapeOptions = None,
     as_json: JsonFlag = False,

@@ -21,6 +21,7 @@ from arena.cli.export import export
 from arena.cli.frontier import frontier
 from arena.cli.inspect import inspect
 from arena.cli.output import emit_error
+from arena.cli.overwriting import keeping_inputs
 from arena.cli.plan import plan
 from arena.cli.report import report
 from arena.cli.run import run
@@ -83,8 +84,8 @@ for command in (
     doctor,
     demo,
 ):
-    app.command()(command)
-app.command("compile")(compile_onnx)  # `compile` itself is a built-in function
+    app.command()(keeping_inputs(command))
+app.command("compile")(keeping_inputs(compile_onnx))  # `compile` itself is a built-in function
 
 
 @app.callback()

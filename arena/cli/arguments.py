@@ -5,6 +5,8 @@ from typing import Annotated, TypeAlias
 
 import typer
 
+from arena.cli.overwriting import Reads
+
 __all__ = [
     "DeviceModelName",
     "DeviceName",
@@ -20,11 +22,17 @@ JsonFlag: TypeAlias = Annotated[
     bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else there.")
 ]
 FleetFile: TypeAlias = Annotated[
-    Path, typer.Argument(metavar="FLEET", help="Fleet file, YAML or JSON.")
+    Path,
+    typer.Argument(metavar="FLEET", help="Fleet file, YAML or JSON."),
+    Reads(is_fleet=True),
 ]
-PlanFile: TypeAlias = Annotated[Path, typer.Argument(metavar="PLAN", help="Plan file.")]
+PlanFile: TypeAlias = Annotated[
+    Path, typer.Argument(metavar="PLAN", help="Plan file."), Reads(is_fleet=True)
+]
 FleetOrPlanFile: TypeAlias = Annotated[
-    Path, typer.Argument(metavar="FLEET_OR_PLAN", help="Fleet file (planned first) or plan file.")
+    Path,
+    typer.Argument(metavar="FLEET_OR_PLAN", help="Fleet file (planned first) or plan file."),
+    Reads(is_fleet=True),
 ]
 Memory: TypeAlias = Annotated[
     str | None,
@@ -33,6 +41,7 @@ Memory: TypeAlias = Annotated[
 TimesFile: TypeAlias = Annotated[
     Path | None,
     typer.Option("--times", metavar="FILE", help="Measured times (arena time FLEET -o FILE)."),
+    Reads(),
 ]
 DeviceModelName: TypeAlias = Annotated[
     str | None,

@@ -8,6 +8,7 @@ import typer
 
 from arena.cli.arguments import JsonFlag, PlanFile
 from arena.cli.output import emit_json
+from arena.cli.overwriting import Reads
 from planner.units import format_bytes, format_count
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ def check(
     against: Annotated[
         Path | None,
         typer.Option("--against", metavar="DIR", help="Compare the model files in this folder."),
+        Reads(),
     ] = None,
     as_json: JsonFlag = False,
 ) -> int:

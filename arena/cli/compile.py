@@ -10,6 +10,7 @@ import typer
 
 from arena.cli.arguments import JsonFlag
 from arena.cli.output import emit_json
+from arena.cli.overwriting import Reads, Writes
 from arena.cli.shapes import ShapeOptions, given_by_options, parse_axes, parse_shapes
 from planner.fleet import ModelSpec
 from planner.model import ModelId
@@ -18,9 +19,13 @@ __all__ = ["compile_onnx"]
 
 
 def compile_onnx(
-    source: Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="A model in one file.")],
+    source: Annotated[
+        Path, typer.Argument(metavar="MODEL.onnx", help="A model in one file."), Reads()
+    ],
     output: Annotated[
-        Path, typer.Option("-o", "--output", metavar="MODEL.arena", help="The file to write.")
+        Path,
+        typer.Option("-o", "--output", metavar="MODEL.arena", help="The file to write."),
+        Writes(),
     ],
     shapes: ShapeOptions = None,
     gears: Annotated[

@@ -9,19 +9,30 @@ import typer
 from arena.cli.arguments import JsonFlag
 from arena.cli.limits import size_of
 from arena.cli.output import emit_json, warn
+from arena.cli.overwriting import Reads, Writes
 
 __all__ = ["diff"]
 
 
 def diff(
-    old: Annotated[Path, typer.Argument(metavar="OLD", help="Plan or fleet file before.")],
-    new: Annotated[Path, typer.Argument(metavar="NEW", help="Plan or fleet file after.")],
+    old: Annotated[
+        Path,
+        typer.Argument(metavar="OLD", help="Plan or fleet file before."),
+        Reads(is_fleet=True),
+    ],
+    new: Annotated[
+        Path,
+        typer.Argument(metavar="NEW", help="Plan or fleet file after."),
+        Reads(is_fleet=True),
+    ],
     budget: Annotated[
         str | None,
         typer.Option("--budget", metavar="+SIZE", help="Exit 1 if the arena grows by more."),
     ] = None,
     markdown: Annotated[
-        Path | None, typer.Option("--markdown", metavar="FILE", help="Write a review comment.")
+        Path | None,
+        typer.Option("--markdown", metavar="FILE", help="Write a review comment."),
+        Writes(),
     ] = None,
     as_json: JsonFlag = False,
 ) -> int:

@@ -8,6 +8,7 @@ import typer
 
 from arena.cli.arguments import JsonFlag, PlanFile
 from arena.cli.output import emit_json
+from arena.cli.overwriting import Writes
 from planner.errors import UsageError
 
 __all__ = ["export"]
@@ -18,7 +19,9 @@ def export(
     c_header: Annotated[bool, typer.Option("--c-header", help="A header for C and C++.")] = False,
     csv: Annotated[bool, typer.Option("--csv", help="A row an instance.")] = False,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", metavar="FILE", help="Instead of stdout.")
+        Path | None,
+        typer.Option("-o", "--output", metavar="FILE", help="Instead of stdout."),
+        Writes(),
     ] = None,
     as_json: JsonFlag = False,
 ) -> int:

@@ -10,6 +10,7 @@ import typer
 from arena.cli.arguments import DeviceModelName, FleetFile, JsonFlag, Memory, TimesFile
 from arena.cli.limits import counted_twice, limit_of
 from arena.cli.output import emit_json, progress, warn
+from arena.cli.overwriting import Writes
 
 __all__ = ["frontier"]
 
@@ -21,9 +22,12 @@ def frontier(
     save: Annotated[
         Path | None,
         typer.Option("-o", "--save", metavar="DIR", help="Write each plan into this folder."),
+        Writes(members=r"plan-\d{2,}\.json"),
     ] = None,
     svg: Annotated[
-        Path | None, typer.Option("--svg", metavar="FILE", help="Write a picture.")
+        Path | None,
+        typer.Option("--svg", metavar="FILE", help="Write a picture."),
+        Writes(),
     ] = None,
     memory: Memory = None,
     device_model: DeviceModelName = None,

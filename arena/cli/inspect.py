@@ -8,6 +8,7 @@ import typer
 
 from arena.cli.arguments import JsonFlag
 from arena.cli.output import emit_json, progress, short_paths, table
+from arena.cli.overwriting import Reads
 from arena.cli.shapes import ShapeOptions, deal_shapes, given_by_options, parse_shapes
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ __all__ = ["inspect"]
 
 
 def inspect(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Model files.")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Model files."), Reads()],
     shapes: ShapeOptions = None,
     as_json: JsonFlag = False,
 ) -> int:

@@ -11,6 +11,7 @@ from arena.cli.arguments import DeviceModelName, FleetFile, JsonFlag, Memory, Ti
 from arena.cli.limits import counted_twice, limit_of, size_of
 from arena.cli.misfit import misfit_of
 from arena.cli.output import emit_json, progress, warn
+from arena.cli.overwriting import Writes
 
 __all__ = ["plan"]
 
@@ -18,7 +19,9 @@ __all__ = ["plan"]
 def plan(
     fleet: FleetFile,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", metavar="PLAN", help="Write the plan file.")
+        Path | None,
+        typer.Option("-o", "--output", metavar="PLAN", help="Write the plan file."),
+        Writes(),
     ] = None,
     memory: Memory = None,
     device_model: DeviceModelName = None,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 import typer
 
 from arena.cli.misfit import misfit_of
+from arena.cli.overwriting import Writes
 
 if TYPE_CHECKING:
     from planner.measured import FleetReport
@@ -16,16 +17,24 @@ if TYPE_CHECKING:
 __all__ = ["CsvFile", "HtmlFile", "MarkdownFile", "ReportFiles", "SvgFile"]
 
 MarkdownFile: TypeAlias = Annotated[
-    Path | None, typer.Option("--markdown", metavar="FILE", help="Write the report as Markdown.")
+    Path | None,
+    typer.Option("--markdown", metavar="FILE", help="Write the report as Markdown."),
+    Writes(),
 ]
 CsvFile: TypeAlias = Annotated[
-    Path | None, typer.Option("--csv", metavar="FILE", help="Write the instances as CSV.")
+    Path | None,
+    typer.Option("--csv", metavar="FILE", help="Write the instances as CSV."),
+    Writes(),
 ]
 SvgFile: TypeAlias = Annotated[
-    Path | None, typer.Option("--svg", metavar="FILE", help="Write the arena as a picture.")
+    Path | None,
+    typer.Option("--svg", metavar="FILE", help="Write the arena as a picture."),
+    Writes(),
 ]
 HtmlFile: TypeAlias = Annotated[
-    Path | None, typer.Option("--html", metavar="FILE", help="Write the report as an offline page.")
+    Path | None,
+    typer.Option("--html", metavar="FILE", help="Write the report as an offline page."),
+    Writes(),
 ]
 
 

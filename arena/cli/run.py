@@ -13,6 +13,7 @@ from arena.cli.arguments import DeviceModelName, DeviceName, FleetOrPlanFile, Js
 from arena.cli.limits import counted_twice, limit_of
 from arena.cli.misfit import misfit_of
 from arena.cli.output import emit_json, progress, warn
+from arena.cli.overwriting import Writes
 from arena.cli.report_files import CsvFile, HtmlFile, MarkdownFile, ReportFiles, SvgFile
 from planner.errors import UsageError
 from planner.units import format_count
@@ -43,6 +44,7 @@ def run(
     trace: Annotated[
         Path | None,
         typer.Option("--trace", metavar="FILE", help="Write what ran when, for ui.perfetto.dev."),
+        Writes(),
     ] = None,
     metrics: Annotated[
         int | None,

@@ -11,6 +11,7 @@ import typer
 from arena.cli.arguments import JsonFlag
 from arena.cli.limits import size_of
 from arena.cli.output import emit_json, live_line
+from arena.cli.overwriting import Reads
 
 if TYPE_CHECKING:
     from planner.problem import Bound
@@ -26,6 +27,7 @@ def solve(
     instance: Annotated[
         Path,
         typer.Argument(metavar="INSTANCE", help="CSV id,lower,upper,size or JSON sizes and edges."),
+        Reads(),
     ],
     capacity: Annotated[
         str | None, typer.Option("--capacity", metavar="SIZE", help="Height to fit in.")

@@ -8,6 +8,7 @@ import typer
 
 from arena.cli.arguments import DeviceName, FleetFile, JsonFlag
 from arena.cli.output import emit_json, progress, warn
+from arena.cli.overwriting import Writes
 
 __all__ = ["time"]
 
@@ -16,7 +17,9 @@ def time(
     fleet: FleetFile,
     device: DeviceName = None,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write the times file.")
+        Path | None,
+        typer.Option("-o", "--output", metavar="FILE", help="Write the times file."),
+        Writes(),
     ] = None,
     repeats: Annotated[
         int, typer.Option("--repeats", min=1, help="Executions of each model that count.")

@@ -9,6 +9,7 @@ import typer
 
 from arena.cli.arguments import DeviceName, FleetOrPlanFile, JsonFlag
 from arena.cli.output import emit_json, progress, warn
+from arena.cli.overwriting import Reads
 
 __all__ = ["verify"]
 
@@ -25,6 +26,7 @@ def verify(
             file_okay=False,
             help="Folder of MODEL.INPUT.npy files; other inputs are seeded.",
         ),
+        Reads(),
     ] = None,
     as_json: JsonFlag = False,
 ) -> int:
