@@ -12,7 +12,7 @@ that each pipeline can hold, how busy lanes are.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Final
 
@@ -158,11 +158,11 @@ def frontier(
     """
     fleet = concurrent.fleet
     known = slowdowns or {}
-    fast = point_of(concurrent, known)
+    fast = _timed(concurrent, known)
     serial_bytes = next(s.bytes for s in strategies(concurrent) if s.name == "one-max-per-device")
     points = [fast]
     if serial_bytes < concurrent.total_bytes:
-        slow = point_of(within(serial_bytes), known)
+        slow = _timed(within(serial_bytes), known)
         points.append(slow)
         gaps = [_Gap(serial_bytes, concurrent.total_bytes, slow, fast)]
         while len(points) < plans_max:
@@ -172,7 +172,7 @@ def frontier(
             gap = max(gaps, key=lambda gap: (gap.area, -gap.floor))
             gaps.remove(gap)
             budget = (gap.floor + gap.ceiling) // 2
-            found = point_of(within(budget), known)
+            found = _timed(within(budget), known)
             points.append(found)
             # No plan between `found` and its budget is faster than it. Where steps hand tensors on,
             # plans come out lower than the budget that they need.
@@ -185,22 +185,19 @@ def frontier(
     for rank, point in enumerate(kept):
         share = tries_max // len(kept) + (rank < tries_max % len(kept))
         floor = kept[rank + 1].plan.total_bytes if rank + 1 < len(kept) else serial_bytes
-        points.append(
-            _tightened(point, floor, lambda budget: point_of(within(budget), known), share)
-        )
+        points.append(_tightened(point, floor, lambda budget: _timed(within(budget), known), share))
     kept = non_dominated(points)
     if finish is not None:
-        kept = tuple(
-            p if p is fast else _finished(p, point_of(finish(p.plan), known)) for p in kept
-        )
+        kept = tuple(p if p is fast else _finished(p, _timed(finish(p.plan), known)) for p in kept)
         kept = non_dominated(kept)  # less added may be as fast as a point that takes more
     times, unit = times_of_steps(fleet)
     lanes = list(dict.fromkeys(row.lane for row in concurrent.instances))
+    concurrent_point = _rated(fast)
     return Frontier(
-        points=kept,
+        points=tuple(concurrent_point if p is fast else _rated(p) for p in kept),
         knee=knee_of([(p.plan.total_bytes, p.makespan) for p in kept]),
         unit=unit,
-        concurrent=fast,
+        concurrent=concurrent_point,
         serial_bytes=serial_bytes,
         serial_makespan=_serial_length(fleet, times),
         assumed=tuple(
@@ -316,19 +313,29 @@ def knee_of(values: Sequence[tuple[int, int]]) -> int | None:
 
 def point_of(plan: Plan, slowdowns: Mapping[tuple[str, str], int]) -> FrontierPoint:
     """Return what a plan means for time."""
-    schedule = schedule_of(plan.fleet, plan.added)
-    times, unit = times_of_steps(plan.fleet)
+    return _rated(_timed(plan, slowdowns))
+
+
+def _timed(plan: Plan, slowdowns: Mapping[tuple[str, str], int]) -> FrontierPoint:
+    """Return a plan with its makespan alone: rates are worth their time for what is shown."""
     if slowdowns:
+        schedule = schedule_of(plan.fleet, plan.added)
         jobs = Jobs.of_schedule(schedule)
         found = shortest(jobs, exact_limit=_EXACT_LIMIT)
         lanes = [schedule.instances[index].rpartition("@")[2] for index in jobs.instances]
-        makespan = slowed_length(jobs, found.starts, lanes, slowdowns)
-    elif plan.price is not None:
-        makespan = plan.price.makespan
-    else:
-        makespan = makespan_of(schedule).length
+        return FrontierPoint(plan, slowed_length(jobs, found.starts, lanes, slowdowns))
+    if plan.price is not None:
+        return FrontierPoint(plan, plan.price.makespan)
+    return FrontierPoint(plan, makespan_of(schedule_of(plan.fleet, plan.added)).length)
+
+
+def _rated(point: FrontierPoint) -> FrontierPoint:
+    """Return the point with the rates that its plan can hold, where the times are known."""
+    plan = point.plan
+    times, unit = times_of_steps(plan.fleet)
     if unit is MakespanUnit.STEPS:
-        return FrontierPoint(plan, makespan)
+        return point
+    schedule = schedule_of(plan.fleet, plan.added)
     wanted = {
         p.id: Fraction(p.rate_millihertz, NS_IN_1000_S)
         for p in plan.fleet.pipelines
@@ -336,13 +343,9 @@ def point_of(plan: Plan, slowdowns: Mapping[tuple[str, str], int]) -> FrontierPo
     }
     limits = RateLimits(schedule, times)
     rates = limits.rates(wanted)
-    return FrontierPoint(
-        plan,
-        makespan,
-        rates,
-        limits.rates(wanted, one_lane=True),
-        _lane_use(schedule, times, rates),
-    )
+    serial = limits.rates(wanted, one_lane=True)
+    lanes = _lane_use(schedule, times, rates)
+    return replace(point, rates=rates, serial_rates=serial, lanes=lanes)
 
 
 def _lane_use(

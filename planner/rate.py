@@ -21,6 +21,7 @@ from itertools import combinations
 from typing import TypeAlias
 
 from planner.cycles import RatioEdge, cycle_ratio
+from planner.filling import Limit, SharedTime
 from planner.lanes import LanePool
 from planner.makespan import Jobs, StepTimes
 from planner.makespan.bound import exclusive_sets
@@ -313,82 +314,23 @@ class RateLimits:
             Declared rates, frames in a unit of time of the steps' times.
         one_lane : bool
             Whether a second lane gains nothing: then all executions share one more lock.
-
-        References
-        ----------
-        .. [1] D. Bertsekas, R. Gallager, "Data Networks", 2nd ed. 1992, sec. 6.5.2: progressive
-               filling.
         """
         sets = self._sets
         if one_lane:
             sets = {**sets}
             sets.setdefault(self._one_lane, "one lane for all")
-        filling = [
-            _Filling(label, dict(zip(self._pipelines, loads, strict=True)))
-            for loads, label in sets.items()
-        ]
-        held = self._fill(filling, wanted, highest=Fraction(1))
-        rates = {
-            name: _most(
-                self._periods[name],
-                [(s, s.loads[name], s.left + (rate or 0) * s.loads[name]) for s in filling],
-            )
-            for name, (rate, _) in held.items()
-        }
+        shared = SharedTime(
+            self._periods,
+            [
+                (label, {p: load for p, load in zip(self._pipelines, loads, strict=True) if load})
+                for loads, label in sets.items()
+            ],
+        )
+        held = {name: r for name, (r, _) in shared.fill(wanted, {}, highest=Fraction(1)).items()}
+        rates: dict[str, Limit] = {}
+        for name in wanted:
+            others = {other: rate for other, rate in held.items() if other != name}
+            rates |= shared.fill({name: Fraction(1)}, others)
         free = {name: Fraction(1) for name in self._pipelines if name not in wanted}
-        rates |= self._fill(filling, free)
+        rates |= shared.fill(free, held)
         return tuple(PipelineRate(name, wanted.get(name), *rates[name]) for name in self._pipelines)
-
-    def _fill(
-        self,
-        filling: Sequence["_Filling"],
-        weights: Mapping[str, Fraction],
-        *,
-        highest: Fraction | None = None,
-    ) -> dict[str, tuple[Fraction | None, str]]:
-        """Return rates that rise together, as multiples of the weights up to `highest` of them.
-
-        Each until a set that it is in is full or its channels are at their fastest; what limits it
-        beside it. The time left in the sets is less by what all of them take.
-        """
-        rising = dict(weights)
-        rates: dict[str, tuple[Fraction | None, str]] = {}
-        while rising:
-            most = {
-                name: _most(
-                    (self._periods[name][0] * weight, self._periods[name][1]),
-                    [
-                        (s, sum(w * s.loads[other] for other, w in rising.items()), s.left)
-                        for s in filling
-                        if s.loads[name]
-                    ],
-                )
-                for name, weight in rising.items()
-            }
-            name = min(rising, key=lambda name: (most[name][0] is None, most[name][0] or 0))
-            multiple, label = most[name]
-            if highest is not None and (multiple is None or multiple > highest):
-                multiple = highest
-            weight = rising.pop(name)
-            rate = None if multiple is None else multiple * weight
-            rates[name] = rate, label
-            for some in filling:
-                some.left -= (rate or 0) * some.loads[name]
-        return rates
-
-
-class _Filling:
-    """A set of exclusive steps: how long each pipeline is in it a frame, and what time is left."""
-
-    def __init__(self, label: str, loads: Mapping[str, _Share]) -> None:
-        self.label, self.loads = label, loads
-        self.left = Fraction(1)
-
-
-def _most(
-    period: tuple[Fraction, str], filling: Iterable[tuple[_Filling, _Share, Fraction]]
-) -> tuple[Fraction | None, str]:
-    """Return the highest rate that a channel's period and (set, load, time left) allow."""
-    limits = [(1 / period[0], period[1])] if period[0] else []
-    limits += [(left / load, some.label) for some, load, left in filling if load]
-    return min(limits, key=lambda limit: limit[0], default=(None, ""))
