@@ -111,7 +111,7 @@ class DemoReport:
         )
         yield (
             f"  work memory {plan.height_bytes}, lower bound {plan.lower_bound_bytes}: "
-            f"{plan.status.value}"
+            f"{plan.status.value} for this order"
         )
         yield "models"
         for name, model in DEMO_MODELS.items():

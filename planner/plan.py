@@ -119,11 +119,12 @@ class Plan:
     height_bytes, weight_bytes : int
         Highest end of any region of the work and of the weight reservation; not page-rounded.
     lower_bound_bytes : int
-        No valid plan of this fleet has a smaller work reservation.
+        No valid plan of this fleet with this order (what was added too) has a smaller work
+        reservation.
     witness : tuple of InstanceId
         Instances that pairwise conflict and whose reserved work sums to the bound.
     status : SolveStatus
-        `optimal` iff the height is proven minimal, else `feasible`.
+        `optimal` iff the height is proven minimal for this order, else `feasible`.
     private_bytes : int
         Reserved bytes with one private instance per pipeline, channel and model: no sharing.
     outside_bytes : int

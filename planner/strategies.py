@@ -82,7 +82,7 @@ def strategies(plan: Plan) -> tuple[Strategy, ...]:
             "one-max-per-lane", sum(lanes.values()) + own, weights, True, "one work buffer a lane"
         ),
         Strategy("planned", plan.height_bytes, weights, True, "this plan"),
-        Strategy("bound", bound, weights, True, "no valid plan is smaller"),
+        Strategy("bound", bound, weights, True, "no plan of this order is smaller"),
     )
 
 

@@ -18,13 +18,13 @@ def parts_words(plan: Plan) -> str:
     )
 
 
-def proof_words(capacity: Capacity) -> str:
-    """Return how near the optimum the work reservation is."""
-    plan = capacity.plan
+def proof_words(plan: Plan) -> str:
+    """Return how near the optimum the work reservation is, of plans with the order that it has."""
     if plan.status is SolveStatus.OPTIMAL:
-        return "proven optimal"
-    slack = plan.height_bytes - plan.lower_bound_bytes
-    return f"at most {format_bytes(slack)} above the optimum"
+        return "optimal for this order"
+    slack, bound = plan.height_bytes - plan.lower_bound_bytes, plan.lower_bound_bytes
+    share = f" ({slack / bound:.2%})" if bound else ""
+    return f"within {format_bytes(slack)}{share} of optimal for this order"
 
 
 def channels_words(found: ChannelsFit) -> str:

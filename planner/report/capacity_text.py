@@ -50,7 +50,7 @@ def capacity_text(
     What each device was seen to use follows, if the plan was run, and why it does not fit.
     """
     plan = capacity.plan
-    heading = f"{cut(plan.fleet.name)}: {parts_words(plan)}; {proof_words(capacity)}"
+    heading = f"{cut(plan.fleet.name)}: {parts_words(plan)}; {proof_words(capacity.plan)}"
     parts = [
         wrapped(heading, WIDTH),
         [part for line in gear_lines(plan) for part in wrapped(line, WIDTH)],

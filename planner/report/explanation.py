@@ -146,6 +146,8 @@ def culprits_words(culprits: Culprits, plan: Plan) -> str:
         if culprits.is_minimal
         else "fewer of them may be enough, the search ended before"
     )
+    if proof and culprits.is_proven:
+        proof += " for this order"  # more of it may let them share
     return (
         f"These {n} of {total} instances cannot fit together: alone they need {needs} of "
         f"{limit}{proof}; {rest}."

@@ -80,7 +80,7 @@ def capacity_html(
         name=plan.fleet.name,
         verdict=do_words(capacity),
         parts=parts_words(plan),
-        proof=proof_words(capacity),
+        proof=proof_words(capacity.plan),
         fits=plan.fits,
         whole=max(plan.needed_bytes, limit or 0, 1),
         kinds=[

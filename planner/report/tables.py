@@ -75,7 +75,7 @@ def capacity_markdown(
     lines = [
         f"### {markdown_text(plan.fleet.name)}",
         "",
-        f"{markdown_sentence(do_words(capacity))} Work memory: {proof_words(capacity)}.",
+        f"{markdown_sentence(do_words(capacity))} Work memory: {proof_words(capacity.plan)}.",
         "",
         *markdown_table(("where the bytes go", "size", "bytes"), [*kinds, total]),
         "",

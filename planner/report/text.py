@@ -6,8 +6,7 @@ from rich.table import Table
 
 from planner.explanation import Explanation
 from planner.plan import AddedKind, Plan, SchedulePrice
-from planner.problem import SolveStatus
-from planner.report.advice import gear_lines, parts_words
+from planner.report.advice import gear_lines, parts_words, proof_words
 from planner.report.buffers import buffer_lines, buffers_row
 from planner.report.explanation import explanation_text
 from planner.report.figures import NOT_COUNTED
@@ -63,7 +62,7 @@ def _figures(plan: Plan) -> Table:
     table.add_column()
     saved = plan.private_bytes - plan.total_bytes
     share = f"{saved / plan.private_bytes:.1%} less than private" if plan.private_bytes else ""
-    table.add_row("work", format_bytes(plan.height_bytes), _proof(plan))
+    table.add_row("work", format_bytes(plan.height_bytes), proof_words(plan))
     table.add_row("weights", format_bytes(plan.weight_bytes), _dedupe(plan))
     table.add_row("total", format_bytes(plan.total_bytes), share)
     table.add_row("private instances", format_bytes(plan.private_bytes), "without any sharing")
@@ -72,16 +71,6 @@ def _figures(plan: Plan) -> Table:
     if plan.outside_bytes:
         table.add_row("outside the arena", format_bytes(plan.outside_bytes), _outside(plan))
     return table
-
-
-def _proof(plan: Plan) -> str:
-    if plan.status is SolveStatus.OPTIMAL:
-        return "proven optimal"
-    slack = plan.height_bytes - plan.lower_bound_bytes
-    if not plan.lower_bound_bytes:
-        return f"at most {format_bytes(slack)} above the optimum"
-    share = slack / plan.lower_bound_bytes
-    return f"at most {format_bytes(slack)} ({share:.2%}) above the optimum"
 
 
 def _dedupe(plan: Plan) -> str:

@@ -132,7 +132,10 @@ def culprits(**other: object) -> Culprits:
 @pytest.mark.parametrize(
     ("found", "words"),
     [
-        (culprits(), "3.00 MiB of 1.00 MiB, proven; without any one of them the rest fits."),
+        (
+            culprits(),
+            "3.00 MiB of 1.00 MiB, proven for this order; without any one of them the rest fits.",
+        ),
         (culprits(is_proven=False), "of 1.00 MiB, as far as was searched; without"),
         (culprits(is_minimal=False), "fewer of them may be enough, the search ended before."),
         (culprits(instances=("a@x",)), "even alone: it needs 3.00 MiB of 1.00 MiB, proven."),
