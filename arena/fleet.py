@@ -58,7 +58,12 @@ class Fleet:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self.close()
+        try:
+            self.close()
+        except ArenaError as failure:
+            if error is None or isinstance(error, Exception):
+                raise
+            error.add_note(str(failure))  # Ctrl-C stays Ctrl-C, whatever could not be given back.
 
     def frame(self, channel: str, *, timeout_s: float | None = 60.0) -> Frame:
         """Wait for a place in `channel` and return its next frame, a context manager.

@@ -18,7 +18,7 @@ import multiprocessing
 import os
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -30,9 +30,8 @@ from arena.errors import DeviceError
 from arena.gears import largest_gear
 from arena.loader import LoadedFleet, LoadedInstance, load_plan
 from arena.plan_files import OpenedPlan
-from arena.references import Outputs, execute_once
+from arena.references import Outputs, execute_once, left_none_running
 from arena.sources import source_for
-from planner.errors import UsageError
 from planner.fleet import instance_id
 from planner.model import InstanceId, ModelId
 from planner.plan import Plan
@@ -222,19 +221,17 @@ def _is_visible(
             break
         launches: list[Launch] = []
         try:
-            for item, stream in zip(pair, streams, strict=True):
-                wanted = [None] * len(item.description.outputs)
-                data = inputs[item.instance.id]
-                gear = largest_gear(item.description)
-                launches.append(device.launch(item.handle, data, wanted, stream, gear=gear))
-            found = [
-                tuple(bytes(data) for data in device.finish(launch) if data is not None)
-                for launch in launches
-            ]
+            with left_none_running(device, launches):
+                for item, stream in zip(pair, streams, strict=True):
+                    wanted = [None] * len(item.description.outputs)
+                    data = inputs[item.instance.id]
+                    gear = largest_gear(item.description)
+                    launches.append(device.launch(item.handle, data, wanted, stream, gear=gear))
+                found = [
+                    tuple(bytes(data) for data in device.finish(launch) if data is not None)
+                    for launch in launches
+                ]
         except DeviceError:
-            for launch in launches:  # so that all can be unloaded
-                with suppress(DeviceError, UsageError):
-                    device.finish(launch)
             return True
         if found != [alone[item.instance.id] for item in pair]:
             return True

@@ -9,17 +9,20 @@ So what moves inside device memory is compared with what moved through the host,
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
 from math import lcm
 from typing import Final, TypeAlias
 
-from arena.device.base import Argument, Device, StreamId
+from arena.device.base import Argument, Device, Launch, StreamId
+from arena.errors import DeviceError
 from arena.fleet import Fleet
 from arena.gears import gear_choices
 from arena.guard.rules import channel_rules
 from arena.loader import LoadedInstance
 from arena.tensors import ELEMENT_TYPES
+from planner.errors import UsageError
 from planner.fleet import PipelineSpec, StepSpec, channel_name, instance_id
 from planner.model import InstanceId, TensorSpec
 
@@ -234,4 +237,21 @@ def execute_once(
     inputs = item.placed_inputs(arguments)
     outputs = item.placed_outputs([None] * len(item.description.outputs))
     launch = device.launch(item.handle, inputs, outputs, stream, gear=gear)
-    return tuple(bytes(data) for data in device.finish(launch) if data is not None)
+    with left_none_running(device, [launch]):
+        data = device.finish(launch)
+    return tuple(bytes(part) for part in data if part is not None)
+
+
+@contextmanager
+def left_none_running(device: Device, launches: Sequence[Launch]) -> Iterator[None]:
+    """Wait for executions that an exception or Ctrl-C leaves under way; then it goes on.
+
+    Who is left next gives back the memory that they use.
+    """
+    try:
+        yield
+    except BaseException:
+        for launch in launches:
+            with suppress(DeviceError, UsageError):  # It is over already, or said so before.
+                device.finish(launch)
+        raise

@@ -19,14 +19,14 @@ from itertools import combinations
 from pathlib import Path
 from typing import Final
 
-from arena.device.base import Device, DeviceRange, ModelDescription
+from arena.device.base import Device, DeviceRange, Launch, ModelDescription
 from arena.fleet import Fleet
 from arena.gears import gear_choices, largest_gear
 from arena.kept import Note, kept_stages
 from arena.loader import LoadedInstance
 from arena.negative_control import control_detected
 from arena.plan_files import OpenedPlan
-from arena.references import Outputs, execute_once, seeded_inputs
+from arena.references import Outputs, execute_once, left_none_running, seeded_inputs
 from arena.session import default_device, load_opened
 from planner.errors import UsageError
 from planner.model import InstanceId, ModelId, TensorSpec
@@ -238,18 +238,20 @@ def _beside(fleet: Fleet, first: LoadedInstance, second: LoadedInstance) -> _Sta
         pair = (first, second)
         for number in range(ROUNDS):
             chosen = [cases[i.instance.id][number % len(cases[i.instance.id])] for i in pair]
-            launches = [
-                fleet.device.launch(
-                    item.handle,
-                    item.placed_inputs(case.given.inputs),
-                    item.placed_outputs([None] * len(item.description.outputs)),
-                    fleet.runner.streams[item.instance.lane],
-                    gear=case.given.gear,
-                )
-                for item, case in zip(pair, chosen, strict=True)
-            ]
-            for item, case, launch in zip(pair, chosen, launches, strict=True):
-                outputs = tuple(bytes(d) for d in fleet.device.finish(launch) if d is not None)
+            launches: list[Launch] = []
+            with left_none_running(fleet.device, launches):
+                for item, case in zip(pair, chosen, strict=True):
+                    launch = fleet.device.launch(
+                        item.handle,
+                        item.placed_inputs(case.given.inputs),
+                        item.placed_outputs([None] * len(item.description.outputs)),
+                        fleet.runner.streams[item.instance.lane],
+                        gear=case.given.gear,
+                    )
+                    launches.append(launch)
+                found = [fleet.device.finish(launch) for launch in launches]
+            for item, case, data in zip(pair, chosen, found, strict=True):
+                outputs = tuple(bytes(part) for part in data if part is not None)
                 other = second if item is first else first
                 what = f"{item.instance.id}, beside {other.instance.id}"
                 verdict.note(outputs, case.outputs, what)

@@ -124,14 +124,22 @@ def invoke(arguments: Sequence[str]) -> int:
         # The reader went away (`| head`): nothing more can be said to it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except ArenaError as error:
-        if debug:
-            raise
-        emit_error(error, message=str(error), as_json=as_json)
-        return 3 if isinstance(error, DeviceError | FetchError) else 2
     except Exception as error:
         if debug:
             raise
+        if _is_interrupted(error):
+            sys.stderr.write("interrupted\n")
+            return INTERRUPTED
+        if isinstance(error, ArenaError):
+            emit_error(error, message=str(error), as_json=as_json)
+            return 3 if isinstance(error, DeviceError | FetchError) else 2
         message = f"internal error: {type(error).__name__}: {error}; --debug shows where"
         emit_error(error, message=message, as_json=as_json)
         return INTERNAL
+
+
+def _is_interrupted(error: BaseException | None) -> bool:
+    """Return whether Ctrl-C came first: what fails on the way out after it is no news."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__context__
+    return error is not None
