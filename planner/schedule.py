@@ -440,7 +440,7 @@ def _exclusion_locks(
     if not exclusive:
         return {}
     known = spec.instances()
-    locks: dict[InstanceId, frozenset[str]] = {}
+    locks: dict[InstanceId, set[str]] = {}
     for index, pair in enumerate(exclusive):
         for instance in pair:
             if instance not in known:
@@ -452,8 +452,8 @@ def _exclusion_locks(
         # Instance ids hold an "@", which no lane or lock of a fleet may: the name is never taken.
         name = "|".join(sorted(pair))
         for instance in pair:
-            locks[instance] = locks.get(instance, frozenset()) | {name}
-    return locks
+            locks.setdefault(instance, set()).add(name)
+    return {instance: frozenset(names) for instance, names in locks.items()}
 
 
 def _order_of(pipeline: PipelineSpec, added: Sequence[OrderEdge]) -> ChannelOrder:

@@ -106,12 +106,12 @@ class Conflicts:
         self._runs = runs
         self._joined = [_joined(pipeline, frozenset()) for pipeline in fleet.pipelines]
         self._joined_here, self.cycles = _joined_by_added(fleet, runs, added)
-        self._excluded: dict[InstanceId, frozenset[str]] = {}
+        excluded: dict[InstanceId, set[str]] = {}
         for index, constraint in enumerate(added):
             if constraint.kind is AddedKind.EXCLUSIVE:
                 for instance in (constraint.first, constraint.second):
-                    held = self._excluded.get(instance, frozenset())
-                    self._excluded[instance] = held | {f"added@{index}"}
+                    excluded.setdefault(instance, set()).add(f"added@{index}")
+        self._excluded = {instance: frozenset(names) for instance, names in excluded.items()}
         self._kinds: dict[tuple[_Use, ...], int] = {}
         self._kind_of = {
             instance: self._kinds.setdefault(self._uses(instance), len(self._kinds))
