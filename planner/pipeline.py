@@ -218,6 +218,7 @@ def plan_work(
     Solves without a search first: most fleets meet the bound so, and import no flow solver. No
     assignment is higher than one maximum a lane.
     """
+    options = replace(options, anytime=False)  # an interrupted plan is none
     numbers: dict[str, int] = {}
     groups = [numbers.setdefault(lane, len(numbers)) for lane in lanes]
     groups += range(len(numbers), len(numbers) + problem.n - relation.n)  # a buffer shares no lane

@@ -11,7 +11,7 @@ again with its own part alone, and parts that differ in names alone are planned 
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from planner.capacity.budget import Budget
 from planner.capacity.variants import plan_variant
@@ -22,12 +22,14 @@ from planner.lanes import LanePool
 from planner.mask_graph import co_components, renumber
 from planner.masks import mask_indices
 from planner.model import InstanceId
-from planner.pipeline import PlanOptions, plan_work, schedule_of, work_problem
+from planner.pipeline import plan_work, schedule_of, work_problem
 from planner.plan import Instance, Plan
 from planner.problem import Problem, SolveStatus
-from planner.solvers import solve
+from planner.solvers import SolveOptions, solve
 
 __all__ = ["Lever", "LeverOptions", "levers"]
+
+_OPTIONS: Final = SolveOptions(anytime=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,11 +191,11 @@ class _Asking:
         problem = Problem(sizes, conflict_masks=own, alignments=align)
         lanes = [row.lane for row in self._plan.instances]
         if len(sizes) == self._problem.n:
-            solution = plan_work(problem, self._relation, lanes, PlanOptions().solve)
+            solution = plan_work(problem, self._relation, lanes, _OPTIONS)
         else:
             first = {lane: position for position, lane in reversed([*enumerate(lanes)])}
             groups = [first[lanes[i]] if i < len(lanes) else i for i in members]
-            solution = solve(problem, PlanOptions().solve, groups=groups)
+            solution = solve(problem, _OPTIONS, groups=groups)
         assert solution.assignment is not None
         return solution.assignment.height_bytes(problem)
 

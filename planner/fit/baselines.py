@@ -57,7 +57,7 @@ def as_one_lane(work: Workload, groups: Sequence[int], *, exact_limit: float) ->
             mask & ~members[group] for mask, group in zip(work.conflicts, groups, strict=True)
         ),
     )
-    assignment = solve(problem, SolveOptions(rounds_max=0), groups=groups).assignment
+    assignment = solve(problem, SolveOptions(rounds_max=0, anytime=False), groups=groups).assignment
     assert assignment is not None, "without a capacity there is always an assignment"
     used = (*work.jobs.locks, *work.jobs.certain)
     first = max(mask.bit_length() for mask in used)

@@ -44,7 +44,9 @@ def keeps_locks(work: Workload, starts: Sequence[int]) -> bool:
 def pack(work: Workload, starts: Sequence[int], height_bytes: int) -> TimedPlan:
     """Return offsets for a schedule, as low as `height_bytes` if a short search finds that."""
     problem = Problem(work.work_bytes, conflict_masks=tuple(conflicts_in_time(work, starts)))
-    options = SolveOptions(target_bytes=height_bytes, nodes_max=20_000, clique_nodes_max=20_000)
+    options = SolveOptions(
+        target_bytes=height_bytes, nodes_max=20_000, clique_nodes_max=20_000, anytime=False
+    )
     assignment = solve(problem, options).assignment
     assert assignment is not None, "without a capacity there is always an assignment"
     return TimedPlan(

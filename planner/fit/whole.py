@@ -41,6 +41,7 @@ def place(problem: Problem, target_bytes: int | None = None) -> Assignment:
         nodes_max=20_000,
         clique_nodes_max=5_000,
         rounds_max=1 if problem.n <= _SEARCHED_MAX else 0,
+        anytime=False,
     )
     assignment = solve(problem, options).assignment
     assert assignment is not None, "without a capacity there is always an assignment"

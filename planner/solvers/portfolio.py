@@ -71,7 +71,7 @@ def solve(
     Returns
     -------
     Solution
-        Also after KeyboardInterrupt: the best found until then.
+        Also after KeyboardInterrupt, with `options.anytime`: the best found until then.
 
     Raises
     ------
@@ -95,7 +95,8 @@ def solve(
         run.start(bound, groups)
         run.search()
     except KeyboardInterrupt:
-        pass  # anytime: what was found until now is the answer
+        if not options.anytime:
+            raise
     finally:
         for ladder in run.ladders.values():
             ladder.close()

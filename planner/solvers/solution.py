@@ -32,6 +32,9 @@ class SolveOptions:
         leaves them out. The caller's `should_stop` is what ends the whole.
     workers : int
         Threads of such a solver.
+    anytime : bool
+        Whether KeyboardInterrupt ends the search with the best so far. False: it is passed on, as
+        where this is one of many searches.
     """
 
     nodes_max: int = 170_000
@@ -41,6 +44,7 @@ class SolveOptions:
     target_bytes: int | None = None
     seconds: float | None = None
     workers: int = 1
+    anytime: bool = True
 
 
 @dataclass(frozen=True, slots=True)
