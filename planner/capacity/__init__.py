@@ -3,7 +3,8 @@
     accounts     every byte by owner and kind
     duplicates   what sharing weights by content saves, and could save
     levers       what sets the height, what shrinking or moving each instance frees
-    growth       how many channels fit
+    growth       how many channels fit in memory
+    by_rate      how many channels the declared rates allow
     what_if      what other numbers of channels would need
     devices      which devices of a catalogue fit
 
@@ -15,6 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from planner.capacity.accounts import Account, Kind, Share, account_bytes, bytes_by_kind, shares
+from planner.capacity.by_rate import RateChannels, rate_channels
 from planner.capacity.devices import DeviceFit, DeviceModel, devices_fit
 from planner.capacity.duplicates import DedupeSavings, Duplicate, dedupe_savings
 from planner.capacity.growth import (
@@ -44,6 +46,7 @@ __all__ = [
     "Kind",
     "Lever",
     "LeverOptions",
+    "RateChannels",
     "Share",
     "WhatIf",
     "WhatIfOptions",
@@ -55,6 +58,7 @@ __all__ = [
     "dedupe_savings",
     "devices_fit",
     "levers",
+    "rate_channels",
     "shares",
     "together_fit",
     "what_if",
@@ -80,11 +84,13 @@ class Capacity:
     dedupe : DedupeSavings
     levers : tuple of Lever
     channels : tuple of ChannelsFit
-        One a pipeline.
+        One a pipeline: how many fit in memory.
     together : ChannelsFit
         All pipelines in their proportion.
     devices : tuple of DeviceFit
         The smallest device first.
+    rates : tuple of RateChannels
+        One for each pipeline with a declared rate, where all times are known.
     """
 
     plan: Plan
@@ -96,6 +102,11 @@ class Capacity:
     channels: tuple[ChannelsFit, ...]
     together: ChannelsFit
     devices: tuple[DeviceFit, ...]
+    rates: tuple[RateChannels, ...]
+
+    def rate_of(self, pipeline: str) -> RateChannels | None:
+        """Return what the rate of a pipeline allows; None where nothing is known of it."""
+        return next((item for item in self.rates if item.pipeline == pipeline), None)
 
     @property
     def headroom_bytes(self) -> int | None:
@@ -133,4 +144,5 @@ def capacity_of(
         channels=channels,
         together=replace(channels[0], pipeline="") if alone else together_fit(plan, growth),
         devices=devices_fit(plan, devices),
+        rates=rate_channels(plan),
     )

@@ -1,12 +1,17 @@
 """The sentences of a report: what fits, what sets the height, and what to do."""
 
-from planner.capacity import Capacity, ChannelsFit, GrowthStatus
+from collections.abc import Sequence
+
+from planner.capacity import Capacity, ChannelsFit, GrowthStatus, RateChannels
 from planner.columns import cut
 from planner.plan import Plan
 from planner.problem import SolveStatus
-from planner.units import format_bytes, format_count
+from planner.units import format_bytes, format_count, format_rate
 
-__all__ = ["channels_words", "do_words", "gear_lines", "parts_words", "proof_words"]
+__all__ = ["channels_words", "do_words", "gear_lines", "parts_words", "proof_words", "rate_words"]
+
+NAMED_MAX = 3
+"""Pipelines that a sentence names; tables and the JSON have all."""
 
 
 def parts_words(plan: Plan) -> str:
@@ -28,7 +33,7 @@ def proof_words(plan: Plan) -> str:
 
 
 def channels_words(found: ChannelsFit) -> str:
-    """Return how many channels fit, in words."""
+    """Return how many channels fit in memory, in words."""
     words = {
         GrowthStatus.NO_LIMIT: "no limit is given",
         GrowthStatus.UNLIMITED: "memory does not limit them",
@@ -36,6 +41,16 @@ def channels_words(found: ChannelsFit) -> str:
         GrowthStatus.EXACT: f"{found.largest}",
     }
     return words[found.status]
+
+
+def rate_words(allowed: RateChannels | None) -> str:
+    """Return how many channels a declared rate allows; nothing where none is declared."""
+    if allowed is None:
+        return ""
+    rate = format_rate(allowed.rate_millihertz)
+    if allowed.most is None:
+        return f"{rate} does not limit them: lanes of their own"
+    return f"{rate} allows at most {allowed.most}: {cut(allowed.limited_by, 24)}"
 
 
 def do_words(capacity: Capacity) -> str:
@@ -50,19 +65,37 @@ def do_words(capacity: Capacity) -> str:
         return f"{_misfit(capacity, headroom)}{_lever(capacity)}{_device(capacity)}"
     exact = _more(capacity, GrowthStatus.EXACT)
     least = _more(capacity, GrowthStatus.AT_LEAST)
-    grow = f" Up to {exact} fit." if exact else ""
-    grow += f" At least {least} fit." if least else ""
+    grow = f" Up to {exact} fit in memory." if exact else ""
+    grow += f" At least {least} fit in memory." if least else ""
     return f"Fits with {format_bytes(headroom)} to spare.{grow}"
 
 
 def _more(capacity: Capacity, status: GrowthStatus) -> str:
-    """Return of which pipelines more channels fit, with their numbers; at most three."""
-    more = [
-        f"{format_count(found.largest or 0, 'channel')} of {cut(found.pipeline)}"
-        for found in capacity.channels
-        if found.status is status and (found.largest or 0) > found.channels
-    ]
-    return " or ".join(more[:3])
+    """Return of which pipelines more channels fit, with their numbers."""
+    return _either(
+        [
+            found
+            for found in capacity.channels
+            if found.status is status and (found.largest or 0) > found.channels
+        ],
+        capacity,
+        "more",
+    )
+
+
+def _either(rows: Sequence[ChannelsFit], capacity: Capacity, degree: str) -> str:
+    """Return numbers of channels of the first pipelines, each beside what its rate allows."""
+    words = []
+    for found in rows[:NAMED_MAX]:
+        number = f"{format_count(found.largest or 0, 'channel')} of {cut(found.pipeline)}"
+        allowed = capacity.rate_of(found.pipeline)
+        if allowed is not None and allowed.most is not None and allowed.most < (found.largest or 0):
+            number += f" (its rate allows at most {allowed.most})"
+        words.append(number)
+    text, others = " or ".join(words), len(rows) - NAMED_MAX
+    if others > 0:
+        text += f", or {degree} of {format_count(others, 'other pipeline')},"
+    return text
 
 
 def _misfit(capacity: Capacity, headroom: int) -> str:
@@ -70,12 +103,8 @@ def _misfit(capacity: Capacity, headroom: int) -> str:
         plan = capacity.plan
         streams = format_count(plan.stream_count, "stream")
         return f"DOES NOT FIT: {streams} of {plan.fleet.device.streams_max}."
-    fewer = [
-        f"{format_count(found.largest or 0, 'channel')} of {cut(found.pipeline)}"
-        for found in capacity.channels
-        if found.largest
-    ]
-    less = f" With {' or '.join(fewer[:3])} it fits." if fewer else ""
+    fewer = _either([found for found in capacity.channels if found.largest], capacity, "fewer")
+    less = f" With {fewer} it fits in memory." if fewer else ""
     return f"DOES NOT FIT: {format_bytes(-headroom)} short.{less}"
 
 

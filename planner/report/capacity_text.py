@@ -7,7 +7,14 @@ from planner.capacity import Capacity, Kind, bytes_by_kind
 from planner.columns import cut, padded, wrapped
 from planner.explanation import Explanation
 from planner.measured import FleetReport
-from planner.report.advice import channels_words, do_words, gear_lines, parts_words, proof_words
+from planner.report.advice import (
+    channels_words,
+    do_words,
+    gear_lines,
+    parts_words,
+    proof_words,
+    rate_words,
+)
 from planner.report.explanation import explanation_text
 from planner.report.figures import NOT_COUNTED
 from planner.units import format_bytes
@@ -141,11 +148,13 @@ def _freed(size: int | None) -> str:
 
 
 def _channels(capacity: Capacity) -> list[str]:
-    lines = [f"{'pipeline':<43}{'channels':>9}  most that fit"]
+    lines = [f"{'pipeline':<43}{'channels':>9}  most that fit in memory"]
     for found in capacity.channels[:ROWS_MAX]:
         lines.append(
             f"  {padded(cut(found.pipeline), 41)}{found.channels:>9}  {channels_words(found)}"
         )
+        if allowed := rate_words(capacity.rate_of(found.pipeline)):
+            lines.append(f"    {allowed}")
     lines += _rest(capacity.channels)
     together = capacity.together
     if len(capacity.channels) > 1:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from planner.capacity import ChannelsFit
+from planner.capacity import ChannelsFit, GrowthStatus
 from planner.columns import cut, padded
 from planner.difference import BufferChange, Change, Difference, InstanceChange, SettingChange
 from planner.plan import AddedKind, AddedOrder
@@ -83,7 +83,12 @@ def difference_figures(difference: Difference) -> dict[str, Any]:
             for change in difference.buffers
         ],
         "channels_fit": {
-            name: {"old": _largest(old), "new": _largest(new)}
+            name: {
+                "old": _largest(old),
+                "new": _largest(new),
+                "old_at_least": _at_least(old),
+                "new_at_least": _at_least(new),
+            }
             for name, old, new in _paired(difference)
         },
         "fits": {"old": difference.old.fits, "new": difference.new.fits},
@@ -107,6 +112,11 @@ def difference_figures(difference: Difference) -> dict[str, Any]:
 
 def _largest(found: ChannelsFit | None) -> int | None:
     return None if found is None else found.largest
+
+
+def _at_least(found: ChannelsFit | None) -> bool:
+    """Return whether more may fit: the search ended at its limits."""
+    return found is not None and found.status is GrowthStatus.AT_LEAST
 
 
 def _paired(
@@ -229,7 +239,7 @@ def difference_text(difference: Difference, allowed_bytes: int | None = None) ->
             before, after = (cut(words, 16) for words in _values(change))
             lines.append(f"  {padded(cut(change.place, 40), 40)} {before} -> {after}")
         lines += _rest(difference.settings)
-    lines += ["", "channels that fit"]
+    lines += ["", "channels that fit in memory"]
     for name, old, new in _paired(difference)[:ROWS_MAX]:
         lines.append(f"  {padded(cut(name, 18), 18)} {_words(old):>26} -> {_words(new)}")
     above = budget_words(difference, allowed_bytes)
@@ -338,7 +348,7 @@ def difference_markdown(difference: Difference, allowed_bytes: int | None = None
     channels = [
         (markdown_text(name), _words(old), _words(new)) for name, old, new in _paired(difference)
     ][:ROWS_MAX]
-    lines += ["", *markdown_table(("channels that fit", "old", "new"), channels)]
+    lines += ["", *markdown_table(("channels that fit in memory", "old", "new"), channels)]
     return "\n".join(lines) + "\n"
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from planner.capacity import Capacity, ChannelsFit, DeviceModel, WhatIf, bytes_by_kind
+from planner.capacity import Capacity, ChannelsFit, DeviceModel, RateChannels, WhatIf, bytes_by_kind
 from planner.explanation import Explanation
 from planner.measured import FleetReport
 from planner.plan import Plan, SchedulePrice
@@ -154,8 +154,9 @@ def capacity_figures(
 
     ``measured`` has one entry for each device that the plan was run on. ``channels_fit`` maps each
     pipeline to the most channels that fit, null where nothing limits them; ``growth`` says how each
-    number is meant. The parts of ``accounts`` and of ``bytes_by_kind`` each sum to
-    ``needed_bytes``. ``explanation`` says why a plan does not fit; null where it does.
+    number is meant, and as ``rate_largest`` how many the declared rate allows at most. The parts of
+    ``accounts`` and of ``bytes_by_kind`` each sum to ``needed_bytes``. ``explanation`` says why a
+    plan does not fit; null where it does.
     """
     savings = capacity.dedupe
     return {
@@ -219,8 +220,8 @@ def capacity_figures(
             for lever in capacity.levers
         ],
         "channels_fit": {item.pipeline: item.largest for item in capacity.channels},
-        "growth": [_growth(item) for item in capacity.channels],
-        "growth_together": _growth(capacity.together),
+        "growth": [_growth(item, capacity.rate_of(item.pipeline)) for item in capacity.channels],
+        "growth_together": _growth(capacity.together, None),
         "devices_fit": [
             {
                 "device": fit.device.name,
@@ -248,10 +249,12 @@ def what_if_figures(tables: Iterable[WhatIf]) -> list[dict[str, Any]]:
     ]
 
 
-def _growth(found: ChannelsFit) -> dict[str, Any]:
+def _growth(found: ChannelsFit, allowed: RateChannels | None) -> dict[str, Any]:
     return {
         "pipeline": found.pipeline or None,
         "channels": found.channels,
         "largest": found.largest,
         "status": found.status.value,
+        "rate_largest": None if allowed is None else allowed.most,
+        "rate_limited_by": None if allowed is None or allowed.most is None else allowed.limited_by,
     }

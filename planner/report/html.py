@@ -15,7 +15,7 @@ from planner.columns import cut
 from planner.explanation import Explanation, WayOut
 from planner.measured import FleetReport, Reading
 from planner.plan import Plan
-from planner.report.advice import channels_words, do_words, parts_words, proof_words
+from planner.report.advice import channels_words, do_words, parts_words, proof_words, rate_words
 from planner.report.capacity_text import KIND_WORDS
 from planner.report.explanation import culprits_words, left_out_words, time_words, way_words
 from planner.report.figures import NOT_COUNTED, capacity_figures, what_if_figures
@@ -93,7 +93,11 @@ def capacity_html(
         owners=_owners(capacity),
         rows=_rows(figures),
         strategy_max=max(1, *(strategy.bytes for strategy in capacity.strategies)),
-        channels=[(found, channels_words(found)) for found in capacity.channels],
+        channels=[
+            (found, channels_words(found), rate_words(capacity.rate_of(found.pipeline)))
+            for found in capacity.channels
+        ],
+        rated=bool(capacity.rates),
         together=(capacity.together, channels_words(capacity.together)),
         why=None if explanation is None else culprits_words(explanation.culprits, plan),
         ways=[] if explanation is None else _ways(explanation, plan),

@@ -37,6 +37,8 @@ def report_schema() -> _Schema:
             "channels": _SIZE,
             "largest": _or_null(_SIZE),
             "status": _one_of(GrowthStatus),
+            "rate_largest": _or_null(_SIZE),
+            "rate_limited_by": _or_null(_TEXT),
         }
     )
     return {

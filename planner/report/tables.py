@@ -9,7 +9,7 @@ from planner.columns import cut
 from planner.explanation import Explanation
 from planner.measured import FleetReport
 from planner.plan import Plan
-from planner.report.advice import channels_words, do_words, proof_words
+from planner.report.advice import channels_words, do_words, proof_words, rate_words
 from planner.report.capacity_text import KIND_WORDS
 from planner.report.explanation import (
     CULPRITS_MAX,
@@ -68,8 +68,15 @@ def capacity_markdown(
         )
         for strategy in capacity.strategies
     ]
+    rated = bool(capacity.rates)
+    columns = ("pipeline", "channels", "most that fit in memory", *(["its rate"] if rated else []))
     channels = [
-        (markdown_text(found.pipeline), str(found.channels), channels_words(found))
+        (
+            markdown_text(found.pipeline),
+            str(found.channels),
+            channels_words(found),
+            *([markdown_sentence(rate_words(capacity.rate_of(found.pipeline)))] if rated else []),
+        )
         for found in capacity.channels
     ]
     lines = [
@@ -81,7 +88,7 @@ def capacity_markdown(
         "",
         *markdown_table(("strategy", "work + weights", "bytes"), strategies),
         "",
-        *markdown_table(("pipeline", "channels", "most that fit"), channels),
+        *markdown_table(columns, channels),
         *(_explanation(explanation, plan) if explanation else ()),
     ]
     for report in measured:

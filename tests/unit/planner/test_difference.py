@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from hypothesis import given, settings
 
-from planner.capacity import ChannelsFit, GrowthOptions
+from planner.capacity import ChannelsFit, GrowthOptions, GrowthStatus
 from planner.difference import Change, diff_plans
 from planner.fleet import Dedupe, IoPlace, ScheduleSpec
 from planner.model import InstanceId
@@ -171,7 +171,15 @@ def test_hostile_names_stay_text() -> None:
 
 
 def test_channels_of_pipelines_that_came_or_went_have_one_side() -> None:
-    figures = difference_figures(diff_plans(street_corner(), hostile_plan()))
+    difference = diff_plans(street_corner(), hostile_plan())
+    searched = tuple(replace(c, status=GrowthStatus.AT_LEAST) for c in difference.new_channels)
+    figures = difference_figures(replace(difference, new_channels=searched))
+    camera, other = figures["channels_fit"]["camera"], figures["channels_fit"][searched[0].pipeline]
+    assert (camera["new_at_least"], other["old_at_least"], other["new_at_least"]) == (
+        False,
+        False,
+        True,
+    )
     assert figures["channels_fit"]["camera"]["new"] is None
     assert figures["fits"] == {"old": True, "new": True}
 

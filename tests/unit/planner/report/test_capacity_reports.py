@@ -94,12 +94,12 @@ def test_numbers_of_channels_in_words() -> None:
     capacity = capacity_of(small(DeviceSpec(GiB)))
     more = growing(capacity, GrowthStatus.EXACT, 7)
     assert channels_words(more.channels[0]) == "7"
-    assert do_words(more).endswith("Up to 7 channels of p fit.")
+    assert do_words(more).endswith("Up to 7 channels of p fit in memory.")
     searched = growing(capacity, GrowthStatus.AT_LEAST, 7)
     assert channels_words(searched.channels[0]) == "at least 7"
-    assert do_words(searched).endswith("to spare. At least 7 channels of p fit.")
+    assert do_words(searched).endswith("to spare. At least 7 channels of p fit in memory.")
     less = growing(capacity_of(small(DeviceSpec(1))), GrowthStatus.EXACT, 1)
-    assert "With 1 channel of p it fits." in do_words(less)
+    assert "With 1 channel of p it fits in memory." in do_words(less)
 
 
 def test_what_was_not_asked_or_not_proven_is_said() -> None:
