@@ -99,7 +99,7 @@ class DemoReport:
         yield f"outputs that differ from those of each model alone: {self.mismatches}"
         yield "memory"
         for label, size in (
-            ("private instances, planned", plan.private_bytes),
+            ("private instances, planned", plan.private_total_bytes),
             ("shared arena, planned", plan.planned_bytes),
             ("plain sessions, measured", self.sessions_process_bytes),
             ("shared arena, measured", self.measured_process_bytes),
@@ -107,7 +107,7 @@ class DemoReport:
             yield f"  {label:<28}{format_bytes(size):>12}{size:>14}"
         yield (
             f"  measured: {self.ratio:.0%} of plain sessions; planned: "
-            f"{plan.planned_bytes / plan.private_bytes:.0%} of private instances"
+            f"{plan.planned_bytes / plan.private_total_bytes:.0%} of private instances"
         )
         yield (
             f"  work memory {plan.height_bytes}, lower bound {plan.lower_bound_bytes}: "

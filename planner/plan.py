@@ -126,7 +126,8 @@ class Plan:
     status : SolveStatus
         `optimal` iff the height is proven minimal for this order, else `feasible`.
     private_bytes : int
-        Reserved bytes with one private instance per pipeline, channel and model: no sharing.
+        Reserved bytes with one private instance per pipeline, channel and model: no sharing, and
+        without the tensors of `buffers`; `private_total_bytes` has them.
     outside_bytes : int
         Everything else that will be allocated, page-rounded: system-managed models and datasets.
     price : SchedulePrice or None
@@ -221,6 +222,11 @@ class Plan:
             * (1 + (buffer.use is BufferUse.FEED) * len(buffer.readers))
             for buffer in self.buffers
         )
+
+    @property
+    def private_total_bytes(self) -> int:
+        """Private instances and their own tensors, bytes: what `total_bytes` is less than."""
+        return self.private_bytes + self.buffers_private_bytes
 
     @property
     def buffers_own_bytes(self) -> int:

@@ -112,7 +112,8 @@ def _strategies(capacity: Capacity) -> list[str]:
     )
     lines += textwrap.wrap(
         f"equal weights held once (dedupe: {savings.current.value}) save "
-        f"{format_bytes(savings.saved_bytes)}{further}",
+        f"{format_bytes(savings.saved_bytes)} against weights of its own for each instance of "
+        f"this plan{further}",
         WIDTH,
         initial_indent="  ",
         subsequent_indent="  ",

@@ -51,6 +51,7 @@ def plan_figures(plan: Plan) -> dict[str, Any]:
         "total_bytes": plan.total_bytes,
         "planned_bytes": plan.planned_bytes,
         "private_bytes": plan.private_bytes,
+        "private_total_bytes": plan.private_total_bytes,
         "outside_bytes": plan.outside_bytes,
         "reserve_bytes": plan.fleet.device.reserve_bytes,
         "needed_bytes": plan.needed_bytes,

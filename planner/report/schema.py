@@ -109,6 +109,7 @@ def _plan() -> _Schema:
         "total_bytes",
         "planned_bytes",
         "private_bytes",
+        "private_total_bytes",
         "outside_bytes",
         "reserve_bytes",
         "needed_bytes",

@@ -60,12 +60,12 @@ def _figures(plan: Plan) -> Table:
     table.add_column()
     table.add_column(justify="right", no_wrap=True)
     table.add_column()
-    saved = plan.private_bytes - plan.total_bytes
-    share = f"{saved / plan.private_bytes:.1%} less than private" if plan.private_bytes else ""
+    private = plan.private_total_bytes
+    share = f"{1 - plan.total_bytes / private:.1%} less than private" if private else ""
     table.add_row("work", format_bytes(plan.height_bytes), proof_words(plan))
     table.add_row("weights", format_bytes(plan.weight_bytes), _dedupe(plan))
     table.add_row("total", format_bytes(plan.total_bytes), share)
-    table.add_row("private instances", format_bytes(plan.private_bytes), "without any sharing")
+    table.add_row("private instances", format_bytes(private), "without any sharing")
     if plan.buffers:
         table.add_row(*buffers_row(plan))
     if plan.outside_bytes:

@@ -165,7 +165,7 @@ def test_figures_and_text_agree() -> None:
     plan = plan_fleet(SMALL, SIZES)
     assert plan_figures(plan)["height_bytes"] == plan.height_bytes
     text = plan_text(plan)
-    assert "proven optimal" in text
+    assert "optimal for this order" in text
     assert "no limit is given" in " ".join(text.split())
     assert max(len(line) for line in text.splitlines()) <= 80
 
@@ -207,7 +207,7 @@ def test_the_text_of_an_unproven_plan_names_the_slack() -> None:
     slack = replace(
         plan, status=SolveStatus.FEASIBLE, lower_bound_bytes=plan.lower_bound_bytes // 2
     )
-    assert "above the optimum" in plan_text(slack)
+    assert "of optimal for this order" in plan_text(slack)
     outside = replace(plan, outside_bytes=PAGE_BYTES)
     assert "I/O datasets" in plan_text(outside)
     managed = replace(outside, sizes=((ModelId("m"), ModelSize(0, 0, system_managed=True)),))

@@ -6,8 +6,11 @@ from planner.fleet import IoPlace
 from planner.handover import ChannelBuffer
 from planner.report.buffers import ROWS_MAX, buffer_figures, buffer_lines, buffers_row
 from planner.report.c_header import c_header
+from planner.report.figures import plan_figures
 from planner.report.svg import arena_svg
 from planner.report.text import plan_text
+from planner.strategies import strategies
+from planner.units import format_bytes
 from tests.plans_io import handing_plan
 
 PLAN = handing_plan(IoPlace.ARENA)
@@ -20,6 +23,15 @@ def test_text_says_what_tensors_take_and_save() -> None:
     assert "camera[0].detect.boxes slot 0: read, track" in text
     assert "detector@vision io\n" in text
     assert max(map(len, text.splitlines())) <= 80
+
+
+def test_private_means_the_same_in_a_plan_and_in_a_report() -> None:
+    private = {item.name: item.bytes for item in strategies(PLAN)}["private"]
+    assert private == plan_figures(PLAN)["private_total_bytes"]
+    assert private == PLAN.private_bytes + PLAN.buffers_private_bytes
+    words = " ".join(plan_text(PLAN).split())
+    assert f"private instances {format_bytes(private)} without any sharing" in words
+    assert f"{1 - PLAN.total_bytes / private:.1%} less than private" in words
 
 
 def test_nothing_saved_is_not_praised() -> None:
