@@ -1,15 +1,23 @@
 """Tensors in the arena, in every form of a report: what steps hand on, blocks of instances."""
 
+from collections.abc import Iterator
 from typing import Any
 
+from rich.table import Table
+
 from planner.columns import cut
+from planner.handover import BufferUse, ChannelBuffer
 from planner.plan import Plan
+from planner.report.layout import headed_table
 from planner.units import format_bytes, format_count
 
-__all__ = ["buffer_figures", "buffer_lines", "buffers_row"]
+__all__ = ["buffer_figures", "buffer_parts", "buffers_row"]
 
-ROWS_MAX = 40
-"""Tensors listed in text; the JSON has all."""
+ROWS_MAX = 8
+"""Tensors listed in text, the largest; the JSON has all."""
+NAME_MAX = 66
+READERS_MAX = 22
+"""Columns of a terminal for names of tensors, in two lines at most, and of their readers."""
 
 
 def buffer_figures(plan: Plan) -> dict[str, Any]:
@@ -48,13 +56,27 @@ def buffers_row(plan: Plan) -> tuple[str, str, str]:
     return "tensors", format_bytes(plan.buffers_own_bytes), words
 
 
-def buffer_lines(plan: Plan) -> list[str]:
-    """Return a line for each of the first tensors: where, how large, who reads it."""
-    lines = []
-    for row in plan.buffers[:ROWS_MAX]:
-        readers = ", ".join(dict.fromkeys(step for step, _ in row.readers))
-        line = f"{row.offset:#x} {format_bytes(row.size_bytes)} {cut(row.name, 36)}"
-        lines.append(cut(f"{line}: {readers}" if readers else line, 76))
+def buffer_parts(plan: Plan) -> Iterator[str | Table]:
+    """Yield a table of the largest tensors: where, how large, who reads them; nothing without."""
+    if not plan.buffers:
+        return
+    table = headed_table()
+    table.add_column("largest tensors", overflow="fold", ratio=1)
+    for heading in ("work at", "size"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("read by", overflow="fold", max_width=READERS_MAX)
+    for row in sorted(plan.buffers, key=lambda row: -row.size_bytes)[:ROWS_MAX]:
+        table.add_row(
+            cut(row.name, NAME_MAX), f"{row.offset:#x}", format_bytes(row.size_bytes), _readers(row)
+        )
+    yield table
     if len(plan.buffers) > ROWS_MAX:
-        lines.append(f"... and {len(plan.buffers) - ROWS_MAX} more (--json has all)")
-    return lines
+        yield f"... and {len(plan.buffers) - ROWS_MAX} more (--json has all)"
+
+
+def _readers(row: ChannelBuffer) -> str:
+    """Return the steps that read a tensor; an instance reads and writes a block of its own."""
+    if row.use is BufferUse.INSTANCE:
+        return "itself"
+    steps = ", ".join(dict.fromkeys(step for step, _ in row.readers))
+    return cut(f"{steps}, next frame" if row.use is BufferUse.STATE else steps, 2 * READERS_MAX)

@@ -25,6 +25,8 @@ __all__ = [
 
 ROWS_MAX = 40
 """Changes listed in text and Markdown; the JSON has all."""
+BUFFERS_MAX = 8
+"""Tensors listed in text and Markdown, the largest; the JSON has all."""
 ADDED_MAX = 5
 """Constraints that came or went listed in text and Markdown; the JSON has all."""
 
@@ -220,12 +222,12 @@ def difference_text(difference: Difference, allowed_bytes: int | None = None) ->
         ]
         lines += _rest(difference.instances)
     if difference.buffers:
-        lines += ["", f"{'tensor in the arena':<54}{'size':>26}"]
+        lines += ["", f"{'largest tensors in the arena':<54}{'size':>26}"]
         lines += [
             f"  {change.change.value:<8} {padded(cut(change.buffer, 42), 42)} {_sizes(change):>26}"
-            for change in difference.buffers[:ROWS_MAX]
+            for change in _largest_buffers(difference)
         ]
-        lines += _rest(difference.buffers)
+        lines += _rest(difference.buffers, BUFFERS_MAX)
     if difference.came or difference.went:
         lines += ["", "constraint added to the order"]
         lines += [
@@ -251,6 +253,13 @@ def _sizes(change: BufferChange) -> str:
     """Return the size of a tensor, or both where it changed."""
     sizes = [row.size_bytes for row in (change.old, change.new) if row is not None]
     return " -> ".join(map(format_bytes, dict.fromkeys(sizes)))
+
+
+def _largest_buffers(difference: Difference) -> list[BufferChange]:
+    def size(change: BufferChange) -> int:
+        return max(row.size_bytes for row in (change.old, change.new) if row is not None)
+
+    return sorted(difference.buffers, key=lambda change: -size(change))[:BUFFERS_MAX]
 
 
 def _constraints(difference: Difference) -> list[tuple[str, AddedOrder]]:
@@ -327,10 +336,10 @@ def difference_markdown(difference: Difference, allowed_bytes: int | None = None
     if difference.buffers:
         tensors = [
             (markdown_text(change.buffer), change.change.value, _sizes(change))
-            for change in difference.buffers[:ROWS_MAX]
+            for change in _largest_buffers(difference)
         ]
-        lines += ["", *markdown_table(("tensor in the arena", "change", "size"), tensors)]
-        lines += _below(_rest(difference.buffers))
+        lines += ["", *markdown_table(("largest tensors in the arena", "change", "size"), tensors)]
+        lines += _below(_rest(difference.buffers, BUFFERS_MAX))
     if difference.came or difference.went:
         constraints = [
             (f"{markdown_text(item.first)} {_joint(item)} {markdown_text(item.second)}", word)

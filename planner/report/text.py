@@ -7,7 +7,7 @@ from rich.table import Table
 from planner.explanation import Explanation
 from planner.plan import AddedKind, Plan, SchedulePrice
 from planner.report.advice import gear_lines, parts_words, proof_words
-from planner.report.buffers import buffer_lines, buffers_row
+from planner.report.buffers import buffer_parts, buffers_row
 from planner.report.explanation import explanation_text
 from planner.report.figures import NOT_COUNTED
 from planner.report.layout import headed_table, laid_out
@@ -38,8 +38,7 @@ def _parts(plan: Plan) -> Iterator[str | Table]:
     yield _instances(plan)
     if len(plan.instances) > ROWS_MAX:
         yield f"... and {len(plan.instances) - ROWS_MAX} more instances (--json has all)"
-    for line in buffer_lines(plan):
-        yield f"  {line}"
+    yield from buffer_parts(plan)
     if plan.price is not None:
         yield _added(plan)
         yield _price(plan.price)

@@ -6,11 +6,12 @@ from dataclasses import replace
 from hypothesis import given, settings
 
 from planner.capacity import ChannelsFit, GrowthOptions, GrowthStatus
-from planner.difference import Change, diff_plans
+from planner.difference import BufferChange, Change, diff_plans
 from planner.fleet import Dedupe, IoPlace, ScheduleSpec
 from planner.model import InstanceId
 from planner.plan import AddedKind, AddedOrder, Plan, SchedulePrice
 from planner.report.difference import (
+    BUFFERS_MAX,
     ROWS_MAX,
     difference_figures,
     difference_markdown,
@@ -150,12 +151,22 @@ def test_tensors_in_the_arena_are_listed_too() -> None:
     text, markdown = difference_text(difference), difference_markdown(difference)
     assert text.splitlines()[2] == "tensors: 1 added, 1 moved, 1 resized, 1 gone"
     assert f"  gone     {third.name} " in text
-    assert "| tensor in the arena | change | size |" in markdown
+    assert "| largest tensors in the arena | change | size |" in markdown
     assert max(map(len, text.splitlines()[1:])) <= 80
     assert "tensors:" not in difference_text(diff_plans(old, old, FEW))
     many = replace(difference, buffers=difference.buffers * ROWS_MAX)
     for shown in (difference_text(many), difference_markdown(many)):
-        assert f"and {3 * ROWS_MAX} more" in shown
+        assert f"and {4 * ROWS_MAX - BUFFERS_MAX} more" in shown
+    large = replace(first, size_bytes=64 * MiB, channel="large[0]")
+    shown = difference_text(
+        replace(
+            many, buffers=(*many.buffers, BufferChange(large.name, Change.RESIZED, large, moved))
+        )
+    )
+    heading = shown.splitlines().index(
+        f"{'largest tensors in the arena':<54}{'size':>26}",
+    )
+    assert "64.00 MiB -> " in shown.splitlines()[heading + 1]
 
 
 def test_inputs_that_came_into_the_arena_are_added_tensors() -> None:
