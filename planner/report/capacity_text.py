@@ -4,7 +4,7 @@ import textwrap
 from collections.abc import Sequence
 
 from planner.capacity import Capacity, Kind, bytes_by_kind
-from planner.columns import cut, padded, wrapped
+from planner.columns import columns, cut, padded, wrapped
 from planner.explanation import Explanation
 from planner.measured import FleetReport
 from planner.report.advice import (
@@ -23,6 +23,8 @@ __all__ = ["KIND_WORDS", "capacity_text"]
 
 WIDTH = 80
 BAR = 60
+FREED = 13
+"""Columns of what a lever frees."""
 ROWS_MAX = 20
 """Instances and devices listed in text; the JSON has all."""
 KIND_WORDS = {
@@ -130,14 +132,22 @@ def _levers(capacity: Capacity) -> list[str]:
         heading = "no clique sets the height; frees most"
     if not rows:
         return []
-    lines = [f"{heading:<43}{'shrunk frees':>13}{'moved frees':>13}"]
-    for lever in rows[:ROWS_MAX]:
-        many = lever.move_count > 1
-        lane = f"  {cut(lever.move_lane, 9 - many)}{'*' * many}" if lever.move_lane else ""
-        lines.append(
-            f"  {padded(cut(lever.instance), 41)}{_freed(lever.shrink_bytes):>13}"
-            f"{_freed(lever.move_bytes):>13}{lane}"
+    shown = rows[:ROWS_MAX]
+    lanes = [lever.move_lane + "*" * (lever.move_count > 1) for lever in shown]
+    # Names give way to lanes as far as they have room to spare.
+    names = max(len(heading) - 2, *(columns(cut(lever.instance)) for lever in shown))
+    names = max(names, min(41, WIDTH - 2 * FREED - 4 - max(map(columns, lanes))))
+    room = WIDTH - 2 * FREED - 4 - names
+    lines = [f"{heading:<{names + 2}}{'shrunk frees':>{FREED}}{'moved frees':>{FREED}}"]
+    for lever, lane in zip(shown, lanes, strict=True):
+        line = (
+            f"  {padded(cut(lever.instance), names)}{_freed(lever.shrink_bytes):>{FREED}}"
+            f"{_freed(lever.move_bytes):>{FREED}}"
         )
+        if columns(lane) <= room:
+            lines.append(f"{line}  {lane}".rstrip())
+        else:
+            lines += [line, f"    to lane {cut(lane, WIDTH - 12)}"]
     lines += _rest(rows)
     if any(lever.move_count > 1 for lever in rows[:ROWS_MAX]):
         lines.append("  * together with its like on other lanes: their steps have one lane or pool")

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 import xml.etree.ElementTree as ET
 from dataclasses import replace
 
@@ -41,6 +42,22 @@ def small(device: DeviceSpec | None = None, channels: int = 2) -> Plan:
     fleet = replace(small_fleet(channels=channels), device=device or DeviceSpec())
 
     return plan_fleet(fleet, declared_sizes(fleet))
+
+
+def test_lanes_of_levers_are_whole_where_the_line_has_room() -> None:
+    capacity = capacity_of(street_corner())
+    lever = replace(
+        capacity.levers[0], in_witness=True, move_lane="lane-of-{channel}", move_count=9
+    )
+    beside = capacity_text(replace(capacity, levers=(lever,)))
+    assert re.search(r"KiB  lane-of-\{channel\}\*$", beside, re.MULTILINE)
+    long = [f"{'x' * 30}-{k}-{'y' * 30}" for k in range(2)]
+    levers = tuple(replace(lever, move_lane=lane) for lane in long)
+    below = capacity_text(replace(capacity, levers=levers))
+    assert all(f"\n    to lane {lane}*\n" in below for lane in long)
+    assert max(map(columns, below.splitlines())) <= 80
+    named = replace(lever, instance=InstanceId("n" * 60), move_lane="short")
+    assert max(map(columns, capacity_text(replace(capacity, levers=(named,))).splitlines())) <= 80
 
 
 def test_figures_have_every_key_and_sum() -> None:
