@@ -132,10 +132,11 @@ def fetch_demo_models(progress: Callable[[str], Progress]) -> None:
     FetchError
         One can be had neither from the cache nor from the network; says how to bring it by hand.
     DeviceError
-        ONNX Runtime is missing.
+        ONNX Runtime, or a library of the demo, is missing: nothing was fetched.
     """
     from arena.device.cpu.compile import compiled_demo
 
+    _street_reader()
     for name, model in DEMO_MODELS.items():
         advance = progress(name)
         compiled_demo(name, progress=advance)

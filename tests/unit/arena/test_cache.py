@@ -1,11 +1,13 @@
 """Entries of the cache appear whole or not at all, and are made once."""
 
+import sys
 import threading
 from pathlib import Path
 
 import pytest
 
 from arena.cache import cache_folder, made_once
+from arena.errors import DeviceError
 
 
 def test_the_folder_is_chosen_by_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,3 +67,17 @@ def test_who_comes_second_waits_and_finds_it_made(tmp_path: Path) -> None:
     thread.join()
     assert path.read_bytes().decode() == calls[0]
     assert len(calls) == 1
+
+
+@pytest.mark.parametrize("package", ["platformdirs", "filelock"])
+def test_a_missing_package_names_its_extra(
+    package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.delenv("ARENA_CACHE_DIR", raising=False)
+    with pytest.raises(DeviceError, match=rf"package {package}, .*'npu-arena\[cpu\]'"):
+        made_once(
+            tmp_path / "entry" if package == "filelock" else cache_folder() / "entry",
+            is_good=lambda _: False,
+            make=lambda: b"",
+        )
