@@ -1,10 +1,12 @@
-"""Errors of files, devices, loading and guarding; their base is in `planner.errors`."""
+"""Errors of files, devices, loading and guarding; with those of `planner.errors`, all there are."""
 
 from collections.abc import Sequence
 
-from planner.errors import ArenaError, DecodeError, SpecError, UsageError
+from planner.errors import ArenaError, DecodeError, PlanError, SpecError, UsageError
 
 __all__ = [
+    "ArenaError",
+    "DecodeError",
     "DeviceError",
     "FetchError",
     "FormatError",
@@ -12,7 +14,10 @@ __all__ = [
     "GuardTimeoutError",
     "LoadError",
     "OpenAxesError",
+    "PlanError",
     "RaceError",
+    "SpecError",
+    "UsageError",
 ]
 
 

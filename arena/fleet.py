@@ -73,7 +73,9 @@ class Fleet:
         channel : str
             ``camera[0]``; of a pipeline with one channel, its name alone will do.
         timeout_s : float or None
-            Longest of each wait in this frame, seconds; None: without limit.
+            Longest of each wait in this frame, seconds: for its place, for the grants of its calls
+            where these say nothing else, and for what is under way when it is left; None: without
+            limit.
 
         Raises
         ------
@@ -92,7 +94,10 @@ class Fleet:
         gear: GearChoice = None,
         timeout_s: float | None = 60.0,
     ) -> dict[str, HostArray]:
-        """Run one step in a frame of its own: ``fleet.run("camera[0].detect", x)``."""
+        """Run one step in a frame of its own: ``fleet.run("camera[0].detect", x)``.
+
+        The channel is named as for `frame`: of a pipeline with one channel ``door.look`` will do.
+        """
         channel, dot, step = address.partition("].")
         if not dot:
             channel, dot, step = address.partition(".")
@@ -108,6 +113,16 @@ class Fleet:
 
         For states that steps carry from frame to frame (`state` in the fleet file): another video,
         another speaker.
+
+        Parameters
+        ----------
+        channel : str
+            As for `frame`.
+
+        Raises
+        ------
+        GuardError
+            Unknown channel. Caused by the caller.
         """
         self.runner.reset_states(self._channel(channel))
 

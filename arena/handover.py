@@ -10,7 +10,7 @@ Who may run when is the guard's matter, which bytes are free is the plan's; here
 of both. A fed input that its frame has not written is refused, unless the caller passes one.
 """
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Collection, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -148,6 +148,11 @@ class Handover:
         fed = [frame.fed(*source) for source in sorted(sources) if source[0] in over]
         states = [state for tensors in steps.values() for state in tensors.states]
         return fed + [state.halves[state.turn] for state in states if not state.is_fresh]
+
+    @property
+    def channels(self) -> Collection[str]:
+        """Names of all channels of the fleet."""
+        return self._channels.keys()
 
     def reset(self, channel: str) -> None:
         """Let every state of a channel start from zeros again; between its frames."""

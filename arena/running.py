@@ -17,9 +17,10 @@ from typing import Any
 
 from arena.device.adaptors import RaceCheck, Stamp
 from arena.device.base import Device, EventId, Launch, StreamId
-from arena.errors import DeviceError
+from arena.errors import DeviceError, GuardError
 from arena.guard import Call, Guard, Watched, Watcher
 from arena.guard import Frame as GuardFrame
+from arena.guard.explain import unknown_channel
 from arena.handover import Handover, Request
 from arena.loader import LoadedFleet, LoadedInstance
 from arena.memory import failure_of
@@ -160,7 +161,15 @@ class Runner:
             self._race.watch(loaded.arena.work)
 
     def reset_states(self, channel: str) -> None:
-        """Let every state of a channel start from zeros again."""
+        """Let every state of a channel start from zeros again.
+
+        Raises
+        ------
+        GuardError
+            Unknown channel. Caused by the caller.
+        """
+        if channel not in self.handover.channels:
+            raise GuardError(unknown_channel(channel, self.handover.channels))
         self.handover.reset(channel)
 
     def watch(self, watcher: Watcher) -> None:

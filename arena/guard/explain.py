@@ -6,7 +6,7 @@ from typing import Final
 from arena.guard.moves import CallState, FrameState
 from arena.guard.records import CallRecord, FrameRecord
 
-__all__ = ["call_text", "closed_text", "listing", "waits_for"]
+__all__ = ["call_text", "closed_text", "listing", "unknown_channel", "waits_for"]
 
 _SHOWN_MAX: Final = 4
 
@@ -22,6 +22,11 @@ def listing(texts: Iterable[str]) -> str:
     names = list(texts)
     shown = ", ".join(names[:_SHOWN_MAX])
     return f"{shown} and {len(names) - _SHOWN_MAX} more" if len(names) > _SHOWN_MAX else shown
+
+
+def unknown_channel(channel: str, known: Iterable[str]) -> str:
+    """Return what is wrong with a channel's name."""
+    return f"unknown channel {channel!r}, expected one of {listing(known)}"
 
 
 def call_text(call: CallRecord) -> str:

@@ -34,7 +34,7 @@ from operator import attrgetter
 from typing import Final, TypeAlias
 
 from arena.errors import GuardError
-from arena.guard.explain import call_text, closed_text, listing, waits_for
+from arena.guard.explain import call_text, closed_text, listing, unknown_channel, waits_for
 from arena.guard.moves import CallEvent, CallState, FrameEvent, FrameState
 from arena.guard.records import CallRecord, ChannelRecord, FrameRecord, LockRecord
 from arena.guard.rules import ChannelRules, mask_bits
@@ -108,9 +108,7 @@ class Machine:
         try:
             record = self._channels[channel]
         except KeyError:
-            raise GuardError(
-                f"unknown channel {channel!r}, expected one of {listing(self._channels)}"
-            ) from None
+            raise GuardError(unknown_channel(channel, self._channels)) from None
         frame = FrameRecord(record, owner)
         if record.has_place:  # Then nobody waits for one.
             self._start(frame)

@@ -10,7 +10,7 @@ import pytest
 from arena.device import open_device
 from arena.device.adaptors import FaultyDevice
 from arena.device.base import Device
-from arena.errors import DeviceError, RaceError
+from arena.errors import DeviceError, GuardError, RaceError
 from arena.exercise import exercise
 from arena.fleet import Fleet
 from arena.handover import Handover
@@ -163,6 +163,14 @@ def test_a_state_starts_from_zeros_again_when_told(fleet: Fleet) -> None:
     fleet.reset_states("microphone[1]")
     with fleet.frame("microphone[1]") as frame:
         assert _bytes(frame.run("listen", sound)) == first
+
+
+def test_states_are_reset_of_channels_that_exist(fleet: Fleet) -> None:
+    with pytest.raises(GuardError) as of_frame:
+        fleet.frame("microphones")
+    with pytest.raises(GuardError, match="unknown channel 'microphones', expected") as of_states:
+        fleet.reset_states("microphones")
+    assert str(of_states.value) == str(of_frame.value)
 
 
 def test_a_state_may_be_given(fleet: Fleet) -> None:

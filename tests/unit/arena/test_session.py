@@ -187,6 +187,28 @@ def test_a_pipeline_of_one_channel_needs_no_index(device: TrackingDevice) -> Non
             assert str(frame).startswith("p[0]")
 
 
+def test_the_limit_of_a_frame_is_that_of_its_calls(device: TrackingDevice) -> None:
+    with plan_and_load(small_fleet(channels=2), device=device) as fleet:
+        held, let_go = threading.Event(), threading.Event()
+
+        def hold() -> None:
+            with fleet.frame("p[0]") as frame, frame.slot("first"):
+                held.set()
+                let_go.wait(10)
+
+        thread = threading.Thread(target=hold)
+        thread.start()
+        held.wait(10)
+        with fleet.frame("p[1]", timeout_s=0.05) as frame:
+            with pytest.raises(GuardTimeoutError, match=r"'first' of p\[1\] .* waited 0\.05 s"):
+                frame.run("first", X)
+            with pytest.raises(GuardTimeoutError, match=r"waited 0\.01 s"):
+                frame.run("first", X, timeout_s=0.01)
+            let_go.set()
+            thread.join()
+            assert frame.run("first", X).keys() == {"y"}
+
+
 def test_closing_twice_is_once(device: TrackingDevice) -> None:
     fleet = plan_and_load(small_fleet(), device=device)
     fleet.close()
