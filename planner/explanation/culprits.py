@@ -17,9 +17,10 @@ from dataclasses import dataclass, replace
 
 from planner.bounds.clique import clique_weight
 from planner.conflict import ConflictRelation
+from planner.handover import BufferUse
 from planner.io_buffers import buffer_ends
 from planner.mask_graph import grown_clique
-from planner.masks import mask_of
+from planner.masks import mask_indices, mask_of
 from planner.model import InstanceId
 from planner.pipeline import PlanOptions, plan_outside, plan_work, schedule_of, work_problem
 from planner.plan import Plan
@@ -39,7 +40,8 @@ class Culprits:
     needed_bytes : int
         What the best plan found of these alone needs, with all reserves.
     lower_bound_bytes : int
-        No plan of these alone needs less.
+        No plan of these alone needs less: under the order and locks of the fleet, and whatever is
+        added where planning chooses the order.
     stream_count : int
         Streams that these alone take.
     is_proven : bool
@@ -165,6 +167,9 @@ class _Question:
         needs = self._bounds(members)
         if needs.lower_bytes < needs.upper_bytes:
             needs = self._solved(members) or needs
+        if plan.price is not None:  # planning chose the order: another one may need less
+            least = self._least_height(members)
+            needs = replace(needs, lower_bytes=self._needs(members, least, least).lower_bytes)
         device, streams = plan.fleet.device, self._streams(members)
         limit, streams_max = plan.decisive_limit_bytes, device.streams_max
         return Culprits(
@@ -178,7 +183,7 @@ class _Question:
             solved=self.solved,
         )
 
-    def _needs(self, members: Sequence[int], *, lower: int, upper: int) -> _Needs:
+    def _needs(self, members: Sequence[int], lower: int, upper: int) -> _Needs:
         """Return the needs of members whose work reservation lies between two heights."""
         plan = self._plan
         rows = [plan.instances[i] for i in members]
@@ -198,6 +203,29 @@ class _Question:
         )
         page = plan.page_bytes
         return _Needs(align_up(lower, page) + beside, align_up(upper, page) + beside)
+
+    def _least_height(self, members: Sequence[int]) -> int:
+        """Return what no work reservation of the members alone is below, whatever order is added.
+
+        While an instance runs its region is live, its block of inputs and outputs, and in one of
+        its runs at least any tensor that it writes or reads; states are live always.
+        """
+        kept = {*self._with_buffers(members)}
+        states = 0
+        beside = dict.fromkeys(members, 0)
+        blocks = dict.fromkeys(members, 0)
+        for k, (row, ends) in enumerate(zip(self._plan.buffers, self._ends, strict=True), self._n):
+            if k not in kept:
+                continue
+            if row.use is BufferUse.STATE:
+                states += self._sizes[k]
+                continue
+            for i in mask_indices(ends):
+                if row.use is BufferUse.INSTANCE:
+                    blocks[i] = self._sizes[k]
+                else:
+                    beside[i] = max(beside[i], self._sizes[k])
+        return states + max((self._sizes[i] + blocks[i] + beside[i] for i in members), default=0)
 
     def _with_buffers(self, members: Sequence[int]) -> list[int]:
         """Return members with the buffers all of whose ends are among them."""
@@ -223,7 +251,7 @@ class _Question:
         # Those of the witness pairwise conflict: all of them are in the clique.
         clique = grown_clique(self._masks, self._sizes, wanted, self._witness)
         lower = clique_weight(self._sizes, clique)
-        return self._needs(rows, lower=lower, upper=min(stacked, *heights))
+        return self._needs(rows, lower, min(stacked, *heights))
 
     def _solved(self, members: Sequence[int]) -> _Needs | None:
         """Return the needs of the members by planning their work; None: not asked."""
@@ -239,8 +267,8 @@ class _Question:
         self._placed.append((mask_of(chosen), list(solution.assignment.offsets)))
         return self._needs(
             members,
-            lower=solution.bound.lower_bound_bytes,
-            upper=solution.assignment.height_bytes(problem),
+            solution.bound.lower_bound_bytes,
+            solution.assignment.height_bytes(problem),
         )
 
     def _streams(self, members: Sequence[int]) -> int:

@@ -9,11 +9,13 @@ from dataclasses import replace
 
 from planner.fit.placing import TimedPlan
 from planner.fit.workload import Workload
+from planner.fleet import channel_name
+from planner.handover import BufferUse, ChannelBuffer
 from planner.makespan import shortest
 from planner.problem import Problem
 from planner.solvers import SolveOptions, solve
 
-__all__ = ["as_one_lane", "lanes_of_pipelines", "merged_lanes"]
+__all__ = ["as_one_lane", "handing_on", "lanes_of_pipelines", "merged_lanes"]
 
 
 def lanes_of_pipelines(work: Workload) -> list[int]:
@@ -74,3 +76,41 @@ def as_one_lane(work: Workload, groups: Sequence[int], *, exact_limit: float) ->
         starts=found.starts,
         offsets=assignment.offsets,
     )
+
+
+def handing_on(work: Workload, buffers: Sequence[ChannelBuffer]) -> TimedPlan:
+    """Return everything in turns, so that what steps hand on takes little meanwhile.
+
+    Of the steps that may run the one goes first that adds the fewest bytes: what it writes, less
+    what nobody reads after it. Ties go to the one that became ready last: its tensors are waiting.
+    """
+    jobs = work.jobs
+    number = {
+        (channel_name(e.pipeline, e.channel), e.step): job for job, e in enumerate(jobs.executions)
+    }
+    fed = [buffer for buffer in buffers if buffer.use is BufferUse.FEED and not buffer.slot]
+    readers = [{number[row.channel, step] for step, _ in row.readers} for row in fed]
+    grows = [0] * jobs.n
+    for row in fed:
+        grows[number[row.channel, row.step]] += row.size_bytes
+    waits = [0] * jobs.n
+    for later in (job for after in jobs.after for job in after):
+        waits[later] += 1
+    starts, now = [0] * jobs.n, 0
+    ready = [job for job in reversed(jobs.line) if not waits[job]]
+    while ready:
+        ends = [0] * jobs.n
+        for row, left in zip(fed, readers, strict=True):
+            if len(left) == 1:
+                ends[next(iter(left))] += row.size_bytes
+        job = min(reversed(ready), key=lambda job: grows[job] - ends[job])
+        ready.remove(job)
+        for left in readers:
+            left.discard(job)
+        starts[job] = now
+        now += jobs.times[job]
+        for later in reversed(jobs.after[job]):
+            waits[later] -= 1
+            if not waits[later]:
+                ready.append(later)
+    return TimedPlan(now, work.least_height, tuple(starts), (0,) * len(work.work_bytes))

@@ -109,7 +109,9 @@ class Fitter:
         self._trials_max = min(fit.trials_max, 10 * fit.trials_max // len(work.work_bytes))
         self._whole = WholeWork(work, self.free)
         align = options.rule.align_bytes
-        self._search = HeightSearch(work, self.free.height_bytes, self._before, align, fit)
+        self._search = HeightSearch(
+            work, self.free.height_bytes, self._before, align, fit, self.free.buffers
+        )
 
     def within(self, budget_bytes: int, *, trials_max: int | None = None) -> Plan:
         """Return the plan that `fit_fleet` makes within a budget.
@@ -176,8 +178,8 @@ class Fitter:
             return chosen, whole.shared(timed)
         if fits:
             return chosen, aside
-        in_turns = whole.shared(search.by_hand[0])
-        return chosen, min(aside, in_turns, key=lambda placed: placed.height)
+        in_turns = map(whole.shared, search.in_turns)
+        return chosen, min(aside, *in_turns, key=lambda placed: placed.height)
 
     def _bound(self, plan: Plan, budget_bytes: int, chosen: Chosen) -> int:
         """Return a makespan that no plan of the budget is below, wherever its tensors lie.

@@ -1,11 +1,11 @@
 """Plans of every height for one fleet; what two budgets have in common is found once."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Final
 
-from planner.fit.baselines import as_one_lane, lanes_of_pipelines, merged_lanes
+from planner.fit.baselines import as_one_lane, handing_on, lanes_of_pipelines, merged_lanes
 from planner.fit.heights import (
     Chosen,
     Heights,
@@ -17,6 +17,7 @@ from planner.fit.heights import (
 from planner.fit.placing import TimedPlan
 from planner.fit.within import Effort, Within, fit_within, memory_bound
 from planner.fit.workload import Workload
+from planner.handover import ChannelBuffer
 from planner.makespan import Makespan
 from planner.makespan.exact import improve, is_available
 
@@ -66,12 +67,20 @@ class HeightSearch:
     align : int
         Heights to look at are multiples of it.
     fit : FitOptions
+    buffers : sequence of ChannelBuffer
+        What steps hand on.
     """
 
     def __init__(
-        self, work: Workload, highest: int, before: Makespan, align: int, fit: FitOptions
+        self,
+        work: Workload,
+        highest: int,
+        before: Makespan,
+        align: int,
+        fit: FitOptions,
+        buffers: Sequence[ChannelBuffer],
     ) -> None:
-        self._work, self._before = work, before
+        self._work, self._before, self._buffers = work, before, buffers
         n = work.jobs.n
         self._lists = Effort(restarts=max(1, min(20, 800 // n)), exact_limit=0)
         exact_limit = fit.exact_limit if n <= fit.exact_jobs_max else 0
@@ -151,8 +160,16 @@ class HeightSearch:
         """What people do by hand; of many lanes put together, some."""
         merged = list(merged_lanes(self._work))
         some = merged[:: -(-len(merged) // 16) or 1]
-        groupings = [[0] * len(self._work.work_bytes), lanes_of_pipelines(self._work), *some]
-        return [as_one_lane(self._work, groups, exact_limit=0) for groups in groupings]
+        groupings = [lanes_of_pipelines(self._work), *some]
+        lanes = [as_one_lane(self._work, groups, exact_limit=0) for groups in groupings]
+        return [*self.in_turns, *lanes]
+
+    @cached_property
+    def in_turns(self) -> list[TimedPlan]:
+        """Everything in turns: in any order, and so that what steps hand on takes little."""
+        work = self._work
+        found = [as_one_lane(work, [0] * len(work.work_bytes), exact_limit=0)]
+        return [*found, handing_on(work, self._buffers)] if self._buffers else found
 
 
 def _heights(

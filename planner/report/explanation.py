@@ -147,7 +147,8 @@ def culprits_words(culprits: Culprits, plan: Plan) -> str:
         else "fewer of them may be enough, the search ended before"
     )
     if proof and culprits.is_proven:
-        proof += " for this order"  # more of it may let them share
+        # More order may let them share, unless planning could choose it already.
+        proof += " for this order" if plan.price is None else " whatever is added"
     return (
         f"These {n} of {total} instances cannot fit together: alone they need {needs} of "
         f"{limit}{proof}; {rest}."

@@ -9,6 +9,7 @@ from itertools import count
 
 import pytest
 
+from planner.explanation.culprits import find_culprits
 from planner.fit import Fitter
 from planner.handover import BufferUse
 from planner.pipeline import plan_fleet
@@ -64,3 +65,17 @@ def test_few_choices_are_faster(compared: list[tuple[Plan, int]]) -> None:
     )
     assert len(compared) >= 40
     assert best >= 0.85 * len(compared)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_what_is_said_of_culprits_is_below_every_choice(seed: int) -> None:
+    """Planning chose the order of a misfit: a bound of that order alone would prove nothing."""
+    free = plan_to_try(seed)
+    height, _ = min(frontier_with_tensors(free, step_times(free.fleet)))
+    fitter = Fitter(free.fleet, dict(free.sizes))
+    for budget in range(free.weight_bytes, free.weight_bytes + height + 1, 512):
+        plan = fitter.within(budget, trials_max=0)
+        if not plan.fits:
+            culprits = find_culprits(plan, lambda _: True)
+            assert culprits.lower_bound_bytes <= free.weight_bytes + height
+            assert culprits.is_proven == (culprits.lower_bound_bytes > budget)
