@@ -146,7 +146,11 @@ def culprits(**other: object) -> Culprits:
 def test_words_of_culprits(found: Culprits, words: str) -> None:
     plan = street_corner()
     device = DeviceSpec(MiB, streams_max=8)
-    assert words in culprits_words(found, replace(plan, fleet=replace(plan.fleet, device=device)))
+    plan = replace(plan, fleet=replace(plan.fleet, device=device))
+    assert plan.price is not None, "planning chose its order"
+    anyway = words.replace("for this order", "whatever is added")
+    assert anyway in culprits_words(found, plan)
+    assert words in culprits_words(found, replace(plan, price=None))
 
 
 @pytest.mark.parametrize(
