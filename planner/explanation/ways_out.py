@@ -8,7 +8,7 @@ from planner.capacity import DeviceModel, GrowthOptions, channels_of
 from planner.capacity.duplicates import dedupe_savings
 from planner.capacity.variants import plan_variant
 from planner.explanation.changes import Change, ChangeKind, changed
-from planner.explanation.fitted import budget_within, fitted
+from planner.explanation.fitted import budget_within, fitted, is_as_fit
 from planner.explanation.pairs import Pairs
 from planner.fleet import Dedupe, PipelineSpec, instance_id
 from planner.makespan import MakespanUnit, makespan_of
@@ -40,6 +40,8 @@ class WayOut:
     limit_bytes : int or None
         What it may take: of another device, that one's.
     fits : bool
+    time_at_most : bool
+        Whether `--fit` may find a faster plan of the same change: it searches longer.
     """
 
     changes: tuple[Change, ...]
@@ -50,6 +52,7 @@ class WayOut:
     needed_bytes: int
     limit_bytes: int | None
     fits: bool
+    time_at_most: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +72,8 @@ class WaysOptions:
     rows_max : int
         Ways listed of each kind; those that free most.
     fit_executions_max : int
-        Most executions of a frame of every channel for which planning chooses an order here.
+        Most executions of a frame of every channel, and most instances, for which planning chooses
+        an order here.
     """
 
     plans_max: int = 48
@@ -77,7 +81,7 @@ class WaysOptions:
     changes_max: int = 4
     pairs_max: int = 64
     rows_max: int = 3
-    fit_executions_max: int = 150
+    fit_executions_max: int = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +186,8 @@ class _Desk:
         budget = budget_within(self._plan)
         if budget is None:
             return
-        if len(self._span.executions) > self._options.fit_executions_max:
+        n_executions = len(self._span.executions)
+        if max(n_executions, len(self._plan.instances)) > self._options.fit_executions_max:
             self.left_out += 1
             return
         made = fitted(self._plan, budget)
@@ -198,6 +203,7 @@ class _Desk:
                 needed_bytes=needed,
                 limit_bytes=budget if over else made.fleet.device.memory_bytes,
                 fits=True,
+                time_at_most=not (made.price.is_proven or is_as_fit(n_executions)),
             )
 
     def combined(self, singles: Sequence[WayOut]) -> list[WayOut]:

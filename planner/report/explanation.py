@@ -61,6 +61,7 @@ def _way_figures(way: WayOut, fleet: FleetSpec) -> dict[str, Any]:
         "needed_bytes": way.needed_bytes,
         "limit_bytes": way.limit_bytes,
         "fits": way.fits,
+        "time_at_most": way.time_at_most,
     }
 
 
@@ -72,18 +73,19 @@ def way_words(way: WayOut, fleet: FleetSpec, name_max: int | None = None) -> str
     if way.changes[0].kind is ChangeKind.FIT and not way.bytes_freed:
         # The plan at hand has that order already: what was asked for cannot be had.
         return f"the least that --fit can ask for (--fit {way.changes[0].count})"
-    return "; ".join(_change_words(change, fleet, name_max) for change in way.changes)
+    within = ", in at most this time" if way.time_at_most else ""
+    return "; ".join(_change_words(change, fleet, name_max, within) for change in way.changes)
 
 
 def _cut(name: str, most: int | None) -> str:
     return name if most is None else cut(name, most)
 
 
-def _change_words(change: Change, fleet: FleetSpec, name_max: int | None) -> str:
+def _change_words(change: Change, fleet: FleetSpec, name_max: int | None, within: str) -> str:
     names = [_cut(name, name_max) for name in change.names]
     match change.kind:
         case ChangeKind.FIT:
-            return f"order that planning chooses (--fit {change.count})"
+            return f"order that planning chooses{within} (--fit {change.count})"
         case ChangeKind.DEDUPE_WEIGHTS:
             return "equal weights held once (dedupe: weights)"
         case ChangeKind.EXCLUSIVE_INSTANCES:
@@ -142,7 +144,7 @@ def culprits_words(culprits: Culprits, plan: Plan) -> str:
     if n == 1:
         return f"One instance does not fit even alone: it needs {needs} of {limit}{proof}."
     rest = (
-        "without any one of them the rest fits"
+        "without any one of them the others of them fit"
         if culprits.is_minimal
         else "fewer of them may be enough, the search ended before"
     )

@@ -210,6 +210,7 @@ def _explanation() -> _Schema:
                     "needed_bytes": _SIZE,
                     "limit_bytes": _or_null(_SIZE),
                     "fits": _FLAG,
+                    "time_at_most": _FLAG,
                 }
             ),
             "left_out": _SIZE,

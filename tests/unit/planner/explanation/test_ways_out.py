@@ -13,6 +13,7 @@ from planner.explanation import (
     changed,
     explain_misfit,
 )
+from planner.fit import fit_fleet
 from planner.fleet import Dedupe, DeviceSpec, FleetSpec, ModelSpec, PipelineSpec, StepSpec
 from planner.model import InstanceId, ModelId, ModelSize
 from planner.pipeline import PlanOptions, plan_fleet
@@ -137,6 +138,33 @@ def test_planning_chooses_an_order() -> None:
     explanation = explain_misfit(plan, (), none)
     assert explanation is not None
     assert explanation.ways_out.left_out == 1
+
+
+def test_the_least_price_is_listed_for_hundreds_of_instances_too() -> None:
+    free = planned(steps(channels=150), limit=None)
+    plan = planned(steps(channels=150), limit=free.needed_bytes - 100 * 2048)
+    assert len(plan.instances) == 300
+    explanation = explain_misfit(plan)
+    assert explanation is not None
+    first, *others = explanation.ways_out.rows
+    assert first.changes[0].kind is ChangeKind.FIT
+    assert first.fits
+    assert first.time_added == 3, "a second wave of `a`"
+    constrained = [row for row in others if row.fits and row.changes[0].kind is ChangeKind.SERIAL]
+    assert [row.time_added for row in constrained] == [745]
+
+
+@pytest.mark.parametrize("channels", [3, 8, 12, 13, 20])
+def test_the_price_of_an_order_is_that_of_the_fit_that_the_user_gets(channels: int) -> None:
+    free = planned(steps(channels), limit=None)
+    for share in (3, 5, 7):
+        plan = planned(steps(channels), limit=free.weight_bytes + free.height_bytes * share // 8)
+        (row,) = [row for change, row in rows(plan).items() if change.kind is ChangeKind.FIT]
+        made = fit_fleet(plan.fleet, SIZES, PlanOptions(page_bytes=512), row.changes[0].count)
+        assert made.price is not None
+        added = made.price.makespan - made.price.before
+        assert added <= row.time_added if row.time_at_most else added == row.time_added
+        assert ("in at most this time" in way_words(row, plan.fleet)) == row.time_at_most
 
 
 @pytest.mark.parametrize("limit", [4095 + 8192, 0, None])

@@ -134,7 +134,8 @@ def culprits(**other: object) -> Culprits:
     [
         (
             culprits(),
-            "3.00 MiB of 1.00 MiB, proven for this order; without any one of them the rest fits.",
+            "3.00 MiB of 1.00 MiB, proven for this order; without any one of them the others of "
+            "them fit.",
         ),
         (culprits(is_proven=False), "of 1.00 MiB, as far as was searched; without"),
         (culprits(is_minimal=False), "fewer of them may be enough, the search ended before."),
