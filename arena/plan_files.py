@@ -13,7 +13,7 @@ from arena.files import DEMO_PREFIX, read_bytes, rebase_path, write_atomically
 from arena.formats import read_model_facts
 from arena.sources import Readers, model_source
 from planner.codec import PLAN_FORMAT, claims_plan, decode_plan, encode_plan, examine_plan
-from planner.errors import DecodeError, PlanError
+from planner.errors import DecodeError, PlanError, SpecError
 from planner.fleet import Dedupe, ModelSpec
 from planner.judge import judge
 from planner.plan import Plan
@@ -110,12 +110,33 @@ def refuse_violations(plan: Plan, where: str) -> None:
         raise PlanError(f"{where}: {len(violations)} violations: {listed}")
 
 
-def compare_digests(opened: OpenedPlan, readers: Readers | None) -> None:
+def compare_digests(opened: OpenedPlan, readers: Readers | None, where: str = "the plan") -> None:
     """Refuse a plan whose model files are not the files that it was made of.
 
     Where equal weights of different files share a buffer (`dedupe: weights`), the weight bytes are
     compared as well. Each file is read once.
+
+    Parameters
+    ----------
+    opened : OpenedPlan
+    readers : mapping of model id to callable, or None
+    where : str
+        The plan file; begins the message.
+
+    Raises
+    ------
+    PlanError
+        A model file is gone or has changed.
     """
+    try:
+        _compare_digests(opened, readers, where)
+    except SpecError as error:  # Of a fleet it would be the fault of the fleet file.
+        raise PlanError(
+            f"{where}: {error}: bring back the file that the plan was made of, or plan again"
+        ) from error
+
+
+def _compare_digests(opened: OpenedPlan, readers: Readers | None, where: str) -> None:
     by_weights = opened.plan.fleet.device.dedupe is Dedupe.WEIGHTS
     known: dict[Path, tuple[str, str]] = {}
     for model, size in opened.plan.sizes:
@@ -135,7 +156,7 @@ def compare_digests(opened: OpenedPlan, readers: Readers | None) -> None:
             what = "digest" if found[0] != wanted[0] else "weights with digest"
             mine, plans = next((a, b) for a, b in zip(found, wanted, strict=True) if a != b)
             raise PlanError(
-                f"model {model!r}: {_named(spec, opened.base, source)} has {what} "
+                f"{where}: model {model!r}: {_named(spec, opened.base, source)} has {what} "
                 f"{mine[:16] or 'none'}..., the plan was made of {plans[:16] or 'none'}...: plan "
                 "again, or bring back the file"
             )

@@ -264,7 +264,7 @@ def open_plan_or_fleet(
             f"{path} is a plan: its limit is part of it; plan the fleet again with another one"
         )
     if compare_files:
-        compare_digests(opened, readers)
+        compare_digests(opened, readers, str(path))
     return opened
 
 

@@ -125,7 +125,8 @@ def locate_model(model: ModelSpec, base: Path) -> Path:
     if model.file.startswith(DEMO_PREFIX):
         return _compiled(model, path)
     if not path.is_file():
-        raise SpecError(f"there is no file {path}", place)
+        tried = "" if path.is_absolute() else f" (looked for as {path.absolute()})"
+        raise SpecError(f"there is no file {path}{tried}", place)
     if path.suffix.lower() == ONNX_SUFFIX:
         return _compiled(model, path)
     for key, given in (("inputs", model.inputs), ("gears", model.gears)):

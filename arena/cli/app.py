@@ -20,7 +20,7 @@ from arena.cli.doctor import doctor
 from arena.cli.export import export
 from arena.cli.frontier import frontier
 from arena.cli.inspect import inspect
-from arena.cli.output import emit_error
+from arena.cli.output import emit_error, exit_code_of
 from arena.cli.overwriting import keeping_inputs
 from arena.cli.plan import plan
 from arena.cli.report import report
@@ -29,7 +29,6 @@ from arena.cli.schema import schema
 from arena.cli.solve import solve
 from arena.cli.time import time
 from arena.cli.verify import verify
-from arena.errors import DeviceError, FetchError
 from planner.errors import ArenaError
 
 __all__ = ["invoke"]
@@ -132,7 +131,7 @@ def invoke(arguments: Sequence[str]) -> int:
             return INTERRUPTED
         if isinstance(error, ArenaError):
             emit_error(error, message=str(error), as_json=as_json)
-            return 3 if isinstance(error, DeviceError | FetchError) else 2
+            return exit_code_of(error)
         message = f"internal error: {type(error).__name__}: {error}; --debug shows where"
         emit_error(error, message=message, as_json=as_json)
         return INTERNAL

@@ -21,7 +21,13 @@ def check(
     plan_file: PlanFile,
     against: Annotated[
         Path | None,
-        typer.Option("--against", metavar="DIR", help="Compare the model files in this folder."),
+        typer.Option(
+            "--against",
+            metavar="DIR",
+            exists=True,
+            file_okay=False,
+            help="Compare the model files in this folder.",
+        ),
         Reads(),
     ] = None,
     as_json: JsonFlag = False,

@@ -1,15 +1,25 @@
 """`arena inspect`: sizes and facts of model files, without a device."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from arena.cli.arguments import JsonFlag
-from arena.cli.output import emit_json, progress, short_paths, table
+from arena.cli.output import (
+    emit_error,
+    emit_json,
+    error_figures,
+    exit_code_of,
+    progress,
+    short_paths,
+    table,
+)
 from arena.cli.overwriting import Reads
 from arena.cli.shapes import ShapeOptions, deal_shapes, given_by_options, parse_shapes
+from planner.errors import ArenaError
 
 if TYPE_CHECKING:
     from arena.formats import ModelFacts
@@ -24,20 +34,42 @@ def inspect(
 ) -> int:
     """Print sizes and facts of model files; no device is needed.
 
-    An .onnx file is compiled into the cache first.
+    An .onnx file is compiled into the cache first. Of several files, those that cannot be read are
+    named, and the others shown; the exit code is that of the worst.
     """
     from arena.sizes import read_facts
-    from planner.units import format_bytes
 
     dealt = deal_shapes(files, parse_shapes(shapes or ()))
-    with given_by_options(), progress("reading") as advance:
-        facts = [
-            read_facts(file, shapes=own, progress=advance)
-            for file, own in zip(files, dealt, strict=True)
-        ]
+    facts: list[ModelFacts] = []
+    failed: list[tuple[ArenaError, str]] = []
+    rows: list[dict[str, Any]] = []
+    with progress("reading") as advance:
+        for file, own in zip(files, dealt, strict=True):
+            try:
+                with given_by_options():
+                    facts.append(read_facts(file, shapes=own, progress=advance))
+                rows.append(_mapping(facts[-1]))
+            except ArenaError as error:
+                if len(files) == 1:
+                    raise
+                what, name = str(error), str(file)
+                what = what if what.startswith(name) else f"{name}: {what}"
+                failed.append((error, what))
+                rows.append({"file": name, "error": error_figures(error, what)})
+    for fault, what in failed:
+        emit_error(fault, message=what, as_json=False)
+    worst = max(failed, key=lambda item: exit_code_of(item[0]), default=None)
     if as_json:
-        emit_json({"models": [_mapping(item) for item in facts]})
-        return 0
+        emit_json({"models": rows, **({} if worst is None else {"error": error_figures(*worst)})})
+    elif facts:
+        _show(facts)
+    return 0 if worst is None else exit_code_of(worst[0])
+
+
+def _show(facts: Sequence["ModelFacts"]) -> None:
+    """Print a table of files, and the tensors of each."""
+    from planner.units import format_bytes
+
     rows = [
         (
             name,
@@ -60,7 +92,6 @@ def inspect(
             sys.stdout.write(f"  chosen before each execution: {item.size.gears}\n")
         if item.note:
             sys.stdout.write(f"  {item.note}\n")
-    return 0
 
 
 def _tensors(facts: "ModelFacts", direction: str) -> Any:

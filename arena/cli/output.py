@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from arena.errors import DeviceError, FetchError
 from planner.errors import ArenaError
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ __all__ = [
     "console",
     "emit_error",
     "emit_json",
+    "error_figures",
+    "exit_code_of",
     "live_line",
     "progress",
     "short_paths",
@@ -35,14 +38,25 @@ def emit_json(value: Mapping[str, object]) -> None:
 
 def emit_error(error: Exception, *, message: str, as_json: bool) -> None:
     """Print what went wrong: one line on stderr, and the JSON object where one was asked for."""
+    figures = error_figures(error, message)
+    sys.stderr.write(f"error ({figures['fault']}): {figures['message']}\n")
+    if as_json:
+        emit_json({"error": figures})
+
+
+def error_figures(error: Exception, message: str) -> dict[str, str]:
+    """Return an error as a JSON mapping; its message is one line."""
     line = " ".join(message.split()) or type(error).__name__
     if isinstance(error, ArenaError):
         fault = error.fault
     else:
         fault = "the caller" if isinstance(error, typer.TyperException) else "this software"
-    sys.stderr.write(f"error ({fault}): {line}\n")
-    if as_json:
-        emit_json({"error": {"message": line, "fault": fault, "type": type(error).__name__}})
+    return {"message": line, "fault": fault, "type": type(error).__name__}
+
+
+def exit_code_of(error: ArenaError) -> int:
+    """Return 3 where a device or the network failed, 2 where the input or the use is wrong."""
+    return 3 if isinstance(error, DeviceError | FetchError) else 2
 
 
 def warn(messages: Iterable[str]) -> None:

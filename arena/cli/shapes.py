@@ -11,7 +11,7 @@ from typing import Annotated, TypeAlias
 import typer
 
 from arena.errors import OpenAxesError
-from planner.errors import SpecError, UsageError
+from planner.errors import DecodeError, SpecError, UsageError
 
 __all__ = ["ShapeOptions", "deal_shapes", "given_by_options", "parse_axes", "parse_shapes"]
 
@@ -96,11 +96,14 @@ def deal_shapes(
 
 
 def _inputs(file: Path) -> dict[str, bool]:
-    """Return input name -> whether an axis of it is open; of files that are compiled: nothing."""
+    """Return input name -> whether an axis of it is open; of other files, or damaged ones, none."""
     from arena.sources import ONNX_SUFFIX
 
     if file.suffix.lower() != ONNX_SUFFIX:
         return {}
     from arena.device.cpu.compile import onnx_inputs
 
-    return onnx_inputs(file)
+    try:
+        return onnx_inputs(file)
+    except DecodeError:
+        return {}  # Who reads it next says what is wrong with it.

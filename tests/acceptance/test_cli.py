@@ -11,6 +11,8 @@ import pytest
 import yaml
 
 from arena.cli import execute
+from arena.errors import DeviceError
+from planner.errors import DecodeError
 from planner.units import MiB
 from tests.commands import arena
 from tests.fleets import write_fleet
@@ -134,6 +136,45 @@ def test_what_is_wrong_with_a_fleet_names_its_file(
     assert error["message"].startswith(f"{fleet}: models.reader.file: there is no file")
 
 
+@pytest.mark.parametrize("command", ["run", "verify"])
+def test_a_plan_whose_model_is_gone_is_to_blame(
+    command: str,
+    fleet: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    arena(capsys, "plan", fleet, "-o", tmp_path / "plan.json")
+    model = (fleet.parent / "models" / "rec.om").rename(tmp_path / "moved.om")
+    error = arena(capsys, command, tmp_path / "plan.json", code=2)["error"]
+    gone = tmp_path / "street" / "models" / "rec.om"
+    assert error["fault"] == "the plan"
+    assert error["message"] == (
+        f"{tmp_path / 'plan.json'}: models.reader.file: there is no file {gone}: bring back the "
+        "file that the plan was made of, or plan again"
+    )
+    monkeypatch.chdir(tmp_path)
+    message = arena(capsys, command, "plan.json", code=2)["error"]["message"]
+    assert message.startswith("plan.json: models.reader.file: there is no file street/models/rec")
+    assert f"(looked for as {gone})" in message
+    gone.write_bytes(model.read_bytes() + b" ")
+    error = arena(capsys, command, "plan.json", code=2)["error"]
+    assert error["fault"] == "the plan"
+    assert error["message"].startswith("plan.json: model 'reader': ")
+
+
+def test_check_against_no_folder_is_wrong_use(
+    fleet: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = tmp_path / "plan.json"
+    arena(capsys, "plan", fleet, "-o", plan)
+    for against, what in ((tmp_path / "absent", "does not exist"), (plan, "is a file")):
+        error = arena(capsys, "check", plan, "--against", against, code=2)["error"]
+        assert error["fault"] == "the caller"
+        assert "--against" in error["message"]
+        assert f"'{against}' {what}" in error["message"]
+
+
 @pytest.mark.parametrize("command", ["plan", "frontier", "time"])
 def test_a_plan_is_no_fleet(
     command: str, fleet: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -208,6 +249,70 @@ def test_inspect_needs_no_device(fleet: Path, capsys: pytest.CaptureFixture[str]
     assert facts["weight_bytes"] == 70_000
     assert len(facts["weights_sha256"]) == 64
     assert (facts["format"], facts["dynamic"], facts["soc"]) == ("om", False, "")
+
+
+def test_inspect_shows_the_files_that_can_be_read(
+    fleet: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    models = fleet.parent / "models"
+    cut, gone, other = models / "cut.om", models / "gone.om", models / "junk.onnx"
+    cut.write_bytes((models / "det.om").read_bytes()[:300])
+    other.write_bytes(b"no network")
+    files = (cut, models / "det.om", gone, other, models / "rec.om")
+    found = arena(capsys, "inspect", *files, code=2)
+    assert [row["file"] for row in found["models"]] == [str(file) for file in files]
+    assert [("error" in row, "work_bytes" in row) for row in found["models"]] == [
+        (True, False),
+        (False, True),
+        (True, False),
+        (True, False),
+        (False, True),
+    ]
+    assert found["error"] == found["models"][0]["error"]
+    assert found["error"]["fault"] == "the model file"
+    assert execute(["inspect", *map(str, files)]) == 2
+    out, err = capsys.readouterr()
+    assert f"{models / 'rec.om'}\n  input  x" in out
+    assert "cut.om" not in out
+    lines = err.splitlines()
+    assert len(lines) == 3
+    assert all(str(file) in line for file, line in zip((cut, gone, other), lines, strict=True))
+    found = arena(capsys, "inspect", cut, gone, code=2)
+    assert all("error" in row for row in found["models"])
+
+
+def test_inspect_of_one_bad_file_is_an_error(
+    fleet: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert arena(capsys, "inspect", fleet, code=2).keys() == {"error"}
+
+
+def test_inspect_ends_with_the_code_of_the_worst(
+    fleet: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    faults = {"det.om": DecodeError("cut off"), "rec.om": DeviceError("no runtime")}
+
+    def read(path: Path, **_: object) -> None:
+        raise faults[path.name]
+
+    monkeypatch.setattr("arena.sizes.read_facts", read)
+    files = [fleet.parent / "models" / name for name in faults]
+    found = arena(capsys, "inspect", *files, code=3)
+    assert found["error"]["message"] == f"{files[1]}: no runtime"
+
+
+def test_shapes_are_dealt_around_a_damaged_network(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from tests.networks import open_batch, saved
+
+    good, bad = saved(open_batch(), tmp_path, "good"), tmp_path / "bad.onnx"
+    bad.write_bytes(b"no network")
+    found = arena(capsys, "inspect", bad, good, "--shape", "x=2,16", code=2)
+    assert "this is no ONNX model" in found["models"][0]["error"]["message"]
+    assert found["models"][1]["work_bytes"] > 0
+    found = arena(capsys, "inspect", good, bad, code=2)
+    assert "--shape x=n,16" in found["models"][0]["error"]["message"]
 
 
 def test_inspect_agrees_with_the_manifest(

@@ -114,7 +114,7 @@ def test_a_changed_network_is_named_as_its_fleet_names_it(
     arena(capsys, "plan", fleet, "-o", plan)
     onnx.save(convolutions(seed=1), source)
     message = arena(capsys, "run", plan, code=2)["error"]["message"]
-    assert message.startswith(f"model 'net': {source} (compiled: {tmp_path / 'cache'}")
+    assert message.startswith(f"{plan}: model 'net': {source} (compiled: {tmp_path / 'cache'}")
     assert " has digest " in message
 
 
