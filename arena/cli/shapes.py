@@ -81,11 +81,13 @@ def deal_shapes(
         No .onnx file has such an input. Caused by the caller.
     """
     dealt: list[dict[str, tuple[int, ...]]] = [{} for _ in files]
-    inputs = [_inputs(file) if shapes else {} for file in files]
+    # What cannot be read may have any input: who reads it next says what is wrong with it.
+    found = [_inputs(file) if shapes else {} for file in files]
+    inputs = [item or {} for item in found]
     for name, axes in shapes.items():
         owners = [index for index, known in enumerate(inputs) if name in known]
         takers = [index for index in owners if inputs[index][name]] or owners
-        if not takers:
+        if not takers and None not in found:
             known = ", ".join(sorted({name for item in inputs for name in item})) or "none"
             raise UsageError(
                 f"--shape {name}: no .onnx file has such an input; inputs that they have: {known}"
@@ -95,8 +97,8 @@ def deal_shapes(
     return dealt
 
 
-def _inputs(file: Path) -> dict[str, bool]:
-    """Return input name -> whether an axis of it is open; of other files, or damaged ones, none."""
+def _inputs(file: Path) -> dict[str, bool] | None:
+    """Return input name -> whether an axis of it is open: of compiled files none; None: damaged."""
     from arena.sources import ONNX_SUFFIX
 
     if file.suffix.lower() != ONNX_SUFFIX:
@@ -106,4 +108,4 @@ def _inputs(file: Path) -> dict[str, bool]:
     try:
         return onnx_inputs(file)
     except DecodeError:
-        return {}  # Who reads it next says what is wrong with it.
+        return None

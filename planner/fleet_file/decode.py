@@ -85,13 +85,32 @@ def decode_fleet(data: Mapping[str, Any], *, name: str = "fleet") -> FleetSpec:
         from planner.fleet_file.faults import find_fault  # only a failing run pays for it
 
         raise find_fault(data, FleetFile) or SpecError(str(error)) from None
-    return FleetSpec(
-        name=name if file.name is UNSET else file.name,
-        models=tuple(_model(model_id, model) for model_id, model in file.models.items()),
-        pipelines=tuple(_pipeline(*item) for item in file.pipelines.items()),
-        device=_device(file.device),
-        schedule=ScheduleSpec(_size(file.schedule.fit, "schedule.fit")),
-    )
+    try:
+        return FleetSpec(
+            name=name if file.name is UNSET else file.name,
+            models=tuple(_model(model_id, model) for model_id, model in file.models.items()),
+            pipelines=tuple(_pipeline(*item) for item in file.pipelines.items()),
+            device=_device(file.device),
+            schedule=ScheduleSpec(_size(file.schedule.fit, "schedule.fit")),
+        )
+    except SpecError as error:
+        raise _as_written(error, file) from None
+
+
+def _as_written(error: SpecError, file: FleetFile) -> SpecError:
+    """Return an error with the place that its user wrote: a lane may be its pipeline's."""
+    match error.path.split("."):
+        case ["pipelines", pipeline_id, "steps", step_id, "lane", *rest] if (
+            (pipeline := file.pipelines.get(pipeline_id)) is not None
+            and (step := pipeline.steps.get(step_id)) is not None
+            and step.lane is UNSET
+        ):
+            place = f"pipelines.{pipeline_id}"
+            if pipeline.lane is not UNSET:
+                return SpecError(error.message, ".".join([place, "lane", *rest]))
+            way_out = "a pipeline's name is its lane: give it a `lane` of its own"
+            return SpecError(f"{error.message}; {way_out}", place)
+    return error
 
 
 def _size(size: int | str | UnsetType, path: str) -> int | None:

@@ -40,6 +40,9 @@ _CORE: Final = (
     (re.compile(r"[-+]?[0-9]{1,19}[eE][-+]?[0-9]{1,3}"), float),
 )
 
+_TEMPLATE: Final = re.compile(r"(?<![\"'\w.{-])[\w.-]*\{\w+\}[\w.-]*")
+"""A name with a placeholder, as it stands in a file without quotes."""
+
 
 def parse_text(text: str | bytes) -> _Plain:
     """Return the value of a YAML or JSON document.
@@ -125,9 +128,21 @@ def _parse_yaml(text: str) -> _Plain:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-        raise SpecError(f"{place}{error.problem or error.context}, expected YAML or JSON") from None
+        found = error.problem or error.context
+        way_out = _unquoted(text, mark.line, mark.column) if mark else ""
+        raise SpecError(f"{place}{found}, expected YAML or JSON{way_out}") from None
     except yaml.YAMLError as error:
         raise SpecError(f"{' '.join(str(error).split())}, expected YAML or JSON") from None
+
+
+def _unquoted(text: str, line: int, column: int) -> str:
+    """Return the way out where the parser stumbled over a name such as ``cam-{channel}``."""
+    # As YAML counts lines; a parser that stands behind the last one stumbled over its end.
+    lines = re.split(r"\r\n|[\r\n\x85\u2028\u2029]", text)
+    for name in _TEMPLATE.finditer(lines[line] if line < len(lines) else ""):
+        if name.start() <= column <= name.end():
+            return f'; a name with braces wants quotes: quote it, "{name[0]}"'
+    return ""
 
 
 class _Builder:

@@ -327,6 +327,39 @@ HOSTILE: list[tuple[str | bytes, str, str]] = [
     ),
     (_step("s: {model: m, lane: 'a@b'}"), "pipelines.p.steps.s.lane", "has '@'"),
     (_step("s: {model: m, lane: 'a-{chanel}'}"), "pipelines.p.steps.s.lane", "is {channel}"),
+    # A lane that several steps have of their pipeline, or of its name, stands there in the file.
+    (
+        _pipeline("p: {lane: 'a-{chan}', steps: {s: {model: m, lane: x}, t: {model: m}}}"),
+        "pipelines.p.lane",
+        "name 'a-{chan}': the only placeholder is {channel}",
+    ),
+    (
+        _pipeline(
+            "p: {lane: {pool: o, size: 2}, steps: {s: {model: m}}}, "
+            "q: {lane: {pool: o, size: 3}, steps: {s: {model: m}}}"
+        ),
+        "pipelines.q.lane.size",
+        "found 3, but pool 'o' has size 2 elsewhere",
+    ),
+    (
+        _pipeline(
+            "p: {lane: {pool: o, size: 2}, steps: {s: {model: m}}}, "
+            "q: {lane: 'o[1]', steps: {s: {model: m}}}"
+        ),
+        "pipelines.q.lane",
+        "'o[1]' belongs to pool 'o': give the lane another name",
+    ),
+    (
+        _pipeline("p@q: {steps: {s: {model: m}}}"),
+        "pipelines.p@q",
+        "has '@', which addresses parts of a fleet; a pipeline's name is its lane: give it",
+    ),
+    (_pipeline("a.steps.b.lane: {steps: {s: {model: m}}}"), "pipelines.a.steps.b.lane", "'.'"),
+    # Braces that are not quoted are a mapping's: the parser does not know what was meant.
+    (_step("s: {model: m, lane: cam-{channel}}"), "", 'quote it, "cam-{channel}"'),
+    (_step("s: {model: m, lane: {channel}-cam}"), "", 'quote it, "{channel}-cam"'),
+    ("a:\n  lane: {chan}x\n", "", 'quote it, "{chan}x"'),
+    (_step("s: {model: m, locks: [npu, l{channel}]}"), "", 'quote it, "l{channel}"'),
     (_step("s: {model: m, locks: [{}]}"), "pipelines.p.steps.s.locks[0]", "expected text"),
     (_step("s: {model: m, locks: [a, '']}"), "pipelines.p.steps.s.locks[1]", "name ''"),
     (
@@ -360,6 +393,18 @@ def test_hostile_files_are_refused_at_their_place(text: str | bytes, path: str, 
     with pytest.raises(SpecError) as caught:
         parse_fleet(text)
     assert (caught.value.path, part in caught.value.message) == (path, True), str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text", ["a: [{x}, [b}]\n", 'a: {b: 1\nlane: "c-{channel}"\n', "a: {lane: cam-{channel}\n\n  "]
+)
+def test_quotes_are_asked_for_where_they_help(text: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        parse_fleet(text)
+    helps = "cam-" in text
+    assert caught.value.message.endswith(
+        'quote it, "cam-{channel}"' if helps else "expected YAML or JSON"
+    )
 
 
 def test_the_same_without_libyaml(monkeypatch: pytest.MonkeyPatch) -> None:
