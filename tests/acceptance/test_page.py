@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from planner.capacity import capacity_of, what_if
+from planner.capacity import DeviceModel, capacity_of, what_if
 from planner.explanation import explain_misfit
 from planner.fleet_file import parse_fleet
 from planner.measured import FleetReport, Reading, Stage
@@ -222,6 +222,33 @@ def test_paper_has_what_the_screen_scrolls_to(browser: str, tmp_path: Path) -> N
     assert [part.split(",") for part in title.split(";")] == [["visible", "0"]] * 2
 
 
+NARROW = """<script>
+document.title = JSON.stringify([...document.querySelectorAll("table, p, output, .controls")]
+  .filter((part) => !part.closest(".scroll"))
+  .filter((part) => part.getBoundingClientRect().right > 420
+    || part.scrollWidth > part.clientWidth + 1)
+  .map((part) => part.textContent.slice(0, 40)));
+</script>"""
+
+
+@pytest.mark.parametrize("limit", [1 << 30, 4 << 20])
+def test_a_telephone_shows_all_but_what_scrolls(browser: str, tmp_path: Path, limit: int) -> None:
+    """At 420 pixels nothing runs off the page."""
+    fleet = parse_fleet((ROOT / "docs" / "fleets" / "street-tracking.yaml").read_text())
+    fleet = replace(fleet, device=replace(fleet.device, memory_bytes=limit))
+    plan = plan_fleet(fleet, declared_sizes(fleet))
+    explanation = None if plan.fits else explain_misfit(plan)
+    page = tmp_path / "page.html"
+    devices = (DeviceModel("Ascend310P-Duo-48GB", (), 48 * GiB, 21 * GiB, GiB, "made up"),)
+    text = capacity_html(capacity_of(plan, devices), what_if(plan), explanation=explanation)
+    text = text.replace("@media (max-width: 40rem)", "@media all")
+    narrow = "<style>html { width: 420px; }</style>"
+    page.write_text(text.replace("</body>", f"{narrow}{NARROW}</body>"))
+    dom = shown(browser, page, "--window-size=1100,2000")
+    found = json.loads(unescape(dom.partition("<title>")[2].partition("</title>")[0]))
+    assert found == []
+
+
 LAYOUT = """<script>
 const svg = document.querySelector("#arena svg"), frame = svg.getBoundingClientRect();
 const texts = [...svg.querySelectorAll("text")];
@@ -254,7 +281,7 @@ def test_a_page_of_many_instances_shows_all_of_them(
     found = json.loads(unescape(dom.partition("<title>")[2].partition("</title>")[0]))
     assert found["cut"] == [0, 0]
     assert found["outside"] == []
-    assert len(found["names"]) == len(fleet.models) + (3 * channels if channels < 14 else 0)
+    assert len(found["names"]) == len(fleet.models) + (3 * channels if channels < 14 else channels)
     for (left, angle, height), (right, _, _) in pairwise(found["names"]):
         if right > left:  # else: the first of the other reservation
             assert (right - left) * sin(radians(angle)) > 0.85 * height, (angle, height)

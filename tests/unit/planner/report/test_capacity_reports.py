@@ -5,6 +5,7 @@ import io
 import re
 import xml.etree.ElementTree as ET
 from dataclasses import replace
+from itertools import combinations
 
 import pytest
 
@@ -17,20 +18,22 @@ from planner.capacity import (
     capacity_of,
 )
 from planner.columns import columns, cut
-from planner.fleet import DeviceSpec
-from planner.model import InstanceId
+from planner.fleet import DeviceSpec, FleetSpec, IoPlace, ModelSpec, PipelineSpec, StepSpec
+from planner.handover import BufferUse
+from planner.model import InstanceId, ModelId
 from planner.pipeline import plan_fleet
 from planner.plan import Plan
 from planner.problem import SolveStatus
 from planner.report.advice import channels_words, do_words
 from planner.report.capacity_text import capacity_text
 from planner.report.figures import capacity_figures
-from planner.report.svg import COLUMNS_MAX, arena_svg
+from planner.report.svg import ALONE_MAX, REGIONS_MAX, arena_svg
 from planner.report.tables import capacity_markdown, instances_csv, markdown_text
 from planner.units import GiB, MiB
 from tests.fleets import declared_sizes, small_fleet
 from tests.hostile import HOSTILE, hostile_plan
 from tests.plans import street_corner
+from tests.plans_io import handing_plan
 
 DEVICES = (
     DeviceModel("tiny", (), MiB, MiB, 0, "made up"),
@@ -173,7 +176,7 @@ def test_svg_says_what_it_leaves_out() -> None:
     plan = small()
     rows = tuple(
         replace(row, id=InstanceId(f"i{k}@l"))
-        for k in range(COLUMNS_MAX // 2 + 1)
+        for k in range(REGIONS_MAX // 2 + 1)
         for row in plan.instances[:2]
     )
     assert "2 smaller ones not drawn" in arena_svg(replace(plan, instances=rows))
@@ -183,3 +186,99 @@ def test_svg_says_what_it_leaves_out() -> None:
     )
     assert arena_svg(replace(plan, instances=unshared)).count("not drawn") == 2
     assert "work: 0 B" in arena_svg(empty)
+
+
+def many(lanes: int, models: int = 2) -> Plan:
+    """Return a plan of `models` instances on each of so many lanes, which all run at once."""
+    names = [ModelId(f"m{k}") for k in range(models)]
+    specs = tuple(
+        ModelSpec(name, work_bytes=MiB + k, weight_bytes=512) for k, name in enumerate(names)
+    )
+    steps = tuple(StepSpec(name, name, "lane-{channel}") for name in names)
+    fleet = FleetSpec("many", specs, (PipelineSpec("p", steps, channels=lanes),))
+    return plan_fleet(fleet, declared_sizes(fleet))
+
+
+def drawn(plan: Plan) -> list[tuple[str, float, float, float, float]]:
+    """Return owner, left, right, top and bottom of every region of the picture."""
+    found = []
+    for item in ET.fromstring(arena_svg(plan)).iter():
+        if item.tag.endswith("rect"):
+            left, top, width, height = (
+                float(item.get(k, "")) for k in ("x", "y", "width", "height")
+            )
+            found.append((item.get("data-owner", ""), left, left + width, top, top + height))
+    return found
+
+
+def test_of_many_instances_a_lane_has_one_column() -> None:
+    plan = many(lanes=30)
+    assert len(plan.instances) > ALONE_MAX
+    lanes: dict[str, set[float]] = {}
+    for owner, left, right, *_ in drawn(plan):
+        if "@" in owner:
+            lanes.setdefault(owner.partition("@")[2], set()).add((left + right) / 2)
+    assert len(lanes) == 30
+    assert all(len(middles) == 1 for middles in lanes.values())
+    assert len({min(middles) for middles in lanes.values()}) == 30
+    root = ET.fromstring(arena_svg(plan))
+    labels = {item.text for item in root.iter() if item.get("transform")}
+    assert labels >= {"lane-0", "lane-29"}
+
+
+def test_of_many_lanes_those_that_share_no_byte_stand_below_one_another() -> None:
+    plan = many(lanes=100)
+    work = [row for row in drawn(plan) if "@" in row[0]]
+    assert len(work) == 200
+    assert len({(left + right) / 2 for _, left, right, *_ in work}) == 1
+    own = {row.id: row.lane for row in plan.instances}
+    for (one, *_, up, low), (two, *_, top, bottom) in combinations(work, 2):
+        apart = low <= top + 0.02 or bottom <= up + 0.02
+        assert apart or own[InstanceId(one)] == own[InstanceId(two)]
+    assert "pointer-events" not in arena_svg(plan)  # no name on what another one is drawn on
+    single = many(lanes=45, models=1)
+    assert ">m0@lane-7</text>" in arena_svg(single)
+
+
+def test_what_is_too_small_to_be_drawn_does_not_look_free() -> None:
+    plan = many(lanes=REGIONS_MAX + 50, models=1)
+    smaller = [row for row in drawn(plan) if row[0] == "smaller ones"]
+    assert len(smaller) >= 1
+    assert "smaller ones: work [" in arena_svg(plan)
+    covered = sum(low - top for owner, *_, top, low in drawn(plan) if owner != "m0")
+    assert covered == pytest.approx(560, rel=0.01)
+    gaps = many(lanes=REGIONS_MAX + 50, models=1)
+    spread = tuple(replace(row, work_offset=2 * (row.work_offset or 0)) for row in gaps.instances)
+    apart = replace(gaps, instances=spread, height_bytes=2 * gaps.height_bytes)
+    assert sum(row[0] == "smaller ones" for row in drawn(apart)) == 50
+
+
+def test_tensors_share_narrow_columns_and_blocks_stand_with_their_instance() -> None:
+    plan = handing_plan(IoPlace.ARENA)
+    regions = {owner: (left, right) for owner, left, right, *_ in drawn(plan)}
+    blocks = {row.step: row for row in plan.buffers if row.use is BufferUse.INSTANCE}
+    tensors = [row for row in plan.buffers if row.use is not BufferUse.INSTANCE]
+    assert all(regions[row.name] == regions[step] for step, row in blocks.items())
+    columns_taken = {regions[row.name] for row in tensors}
+    assert len(columns_taken) < len(tensors)
+    assert all(right - left <= 12 for left, right in columns_taken)
+    assert min(columns_taken) > max(regions[row.id] for row in plan.instances)
+    crowded = replace(plan, buffers=tuple(tensors) * REGIONS_MAX)
+    assert "not drawn" not in arena_svg(plan)
+    assert "smaller ones not drawn" in arena_svg(crowded)
+
+
+def test_the_legend_names_lanes_as_the_fleet_does() -> None:
+    picture = arena_svg(many(lanes=3))
+    assert ">lane lane-{channel}</text>" in picture
+    assert ">weights</text>" in picture
+    assert ">tensors</text>" not in picture
+    assert ">tensors</text>" in arena_svg(handing_plan())
+    fleet = small_fleet()
+    steps = [StepSpec("s", fleet.models[0].id, f"a-lane-with-a-name-{k}") for k in range(12)]
+    pipelines = tuple(PipelineSpec(f"p{k}", (step,)) for k, step in enumerate(steps))
+    wide = replace(fleet, pipelines=pipelines)
+    picture = arena_svg(plan_fleet(wide, declared_sizes(wide)))
+    assert ">4 further lanes in the same colours</text>" in picture
+    width = float(ET.fromstring(picture).get("width", ""))
+    assert all(float(x) < width for x in re.findall(r'<circle cx="([\d.]+)"', picture))
