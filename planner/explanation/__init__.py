@@ -1,7 +1,10 @@
 """Why a plan does not fit, and what each way out costs.
 
-    culprits    instances that cannot fit together: without any one of them the rest fits
+    culprits    instances that cannot fit together: without any one of them the others fit
     changes     what may be changed, as values, and the fleet after them
+    pairs       who might take turns: pairs of instances, and of lanes
+    service     fewer channels, pipelines and frames in flight
+    fitted      the order that planning chooses
     ways_out    the price list: every row is a plan that was made
 
 Values in, values out; how they are shown is `report`'s matter.

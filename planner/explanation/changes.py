@@ -9,7 +9,7 @@ from planner.fleet import Dedupe, FleetSpec, StepSpec
 from planner.model import InstanceId
 from planner.plan import AddedKind, AddedOrder
 
-__all__ = ["Change", "ChangeKind", "changed"]
+__all__ = ["Candidates", "Change", "ChangeKind", "changed"]
 
 
 class ChangeKind(StrEnum):
@@ -47,6 +47,25 @@ class Change:
     kind: ChangeKind
     names: tuple[str, ...] = ()
     count: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """Changes of one kind that may be worth a plan, the most promising first.
+
+    Attributes
+    ----------
+    first : sequence of Change
+        Worth a plan whatever they promise.
+    more : sequence of Change
+        May make the plan fit by themselves; worth a plan while few of the kind do.
+    unseen : int
+        Others: a bound says that they are not enough, or they were not looked at.
+    """
+
+    first: Sequence[Change]
+    more: Sequence[Change] = ()
+    unseen: int = 0
 
 
 def changed(

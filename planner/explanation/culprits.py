@@ -1,4 +1,4 @@
-"""Instances that cannot fit together, as few as possible: without any one of them the rest fits.
+"""Instances that cannot fit together, as few as possible: without any one the others fit.
 
     ranked:   a b c d e f g h        what sets the height first, then the heaviest
               fits ----> | no        the shortest beginning that does not fit, by bisection;

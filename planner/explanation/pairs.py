@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from itertools import combinations
 
 from planner.conflict import ConflictRelation
-from planner.explanation.changes import Change, ChangeKind, changed
+from planner.explanation.changes import Candidates, Change, ChangeKind, changed
 from planner.model import InstanceId
 from planner.pipeline import schedule_of
 from planner.plan import Plan
@@ -27,8 +27,8 @@ class Pairs:
         self._sizes = plan.work_reserved
         self._heaviest = sorted(range(len(self._sizes)), key=lambda i: -self._sizes[i])
 
-    def of_instances(self) -> list[Change]:
-        """Return pairs of instances in conflict; what may free most first.
+    def of_instances(self, most: int) -> Candidates:
+        """Return pairs of instances in conflict, the `most` that may free most at first.
 
         They are culprits, or of the witness where no two culprits conflict. A pair frees at most
         the smaller of the two.
@@ -49,10 +49,10 @@ class Pairs:
             without[j] ^= 1 << i
             change = Change(ChangeKind.EXCLUSIVE_INSTANCES, (names[i], names[j]))
             found.append((self._open_bytes(without, (i, j)), change))
-        return _ranked(found)
+        return self._ranked(found, most, len(pairs))
 
-    def of_lanes(self) -> list[Change]:
-        """Return pairs of lanes, as the fleet names them; what may free most first.
+    def of_lanes(self, most: int) -> Candidates:
+        """Return pairs of lanes, as the fleet names them, the `most` that may free most at first.
 
         A lane that each channel has of its own, or a pool, makes a pair with itself: its channels
         take turns.
@@ -61,7 +61,8 @@ class Pairs:
         plain = {row.lane for row in self._plan.instances}  # the others have lanes by other names
         pairs = (*((lane,) for lane in lanes if lane not in plain), *combinations(lanes, 2))
         changes = [Change(ChangeKind.EXCLUSIVE_LANES, pair) for pair in pairs[: self._pairs_max]]
-        return _ranked((self._open_bytes(self._masks((change,))), change) for change in changes)
+        found = [(self._open_bytes(self._masks((change,))), change) for change in changes]
+        return self._ranked(found, most, len(pairs))
 
     def _lanes(self) -> list[str]:
         """Return the lanes, those first that hold the heaviest of culprits and witness."""
@@ -76,6 +77,18 @@ class Pairs:
             for template in templates[row.lane]:
                 weights[template] = max(weights.get(template, weight), weight)
         return sorted(sorted(weights), key=lambda lane: weights[lane], reverse=True)
+
+    def _ranked(self, found: Sequence[tuple[int, Change]], most: int, n_pairs: int) -> Candidates:
+        """Return what leaves some bytes open, most first; the others of all pairs were not seen."""
+        plan = self._plan
+        useful = sorted((item for item in found if item[0] > 0), key=lambda item: -item[0])
+        limit = plan.decisive_limit_bytes
+        more: list[Change] = []
+        if limit is not None and plan.decisive_bytes > limit:  # else streams are missing
+            enough = plan.decisive_bytes - limit - plan.page_bytes  # whole pages were counted
+            more = [change for open_bytes, change in useful[most:] if open_bytes >= enough]
+        unseen = n_pairs - len(found) + len(useful[most:]) - len(more)
+        return Candidates([change for _, change in useful[:most]], more, unseen)
 
     def _masks(self, changes: Sequence[Change]) -> Sequence[int]:
         """Return the conflicts after changes that keep all instances."""
@@ -93,12 +106,6 @@ class Pairs:
         orders += [[*(k for k in witness if k != i), *self._heaviest] for i in out]
         left = max(_clique_weight(masks, self._sizes, order) for order in orders)
         return align_up(plan.height_bytes, plan.page_bytes) - align_up(left, plan.page_bytes)
-
-
-def _ranked(found: Iterable[tuple[int, Change]]) -> list[Change]:
-    """Return what leaves some bytes open, most first."""
-    useful = [(open_bytes, change) for open_bytes, change in found if open_bytes > 0]
-    return [change for _, change in sorted(useful, key=lambda item: -item[0])]
 
 
 def _clique_weight(masks: Sequence[int], sizes: Sequence[int], order: Iterable[int]) -> int:

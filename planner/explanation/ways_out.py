@@ -2,15 +2,15 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
 
-from planner.capacity import DeviceModel, GrowthOptions, channels_of
+from planner.capacity import DeviceModel
 from planner.capacity.duplicates import dedupe_savings
 from planner.capacity.variants import plan_variant
-from planner.explanation.changes import Change, ChangeKind, changed
+from planner.explanation.changes import Candidates, Change, ChangeKind, changed
 from planner.explanation.fitted import budget_within, fitted, is_as_fit
 from planner.explanation.pairs import Pairs
-from planner.fleet import Dedupe, PipelineSpec, instance_id
+from planner.explanation.service import Service
+from planner.fleet import Dedupe
 from planner.makespan import MakespanUnit, makespan_of
 from planner.model import InstanceId
 from planner.pipeline import schedule_of
@@ -65,12 +65,13 @@ class WaysOptions:
         Plans made, and instances in all of them. Two thirds are for single changes, the rest for
         putting them together.
     changes_max : int
-        Changes planned of each kind; those that may free most.
+        Changes planned of each kind, those that may free most; and more, while the plans last,
+        where a bound leaves it open that they fit and few of the kind do.
     pairs_max : int
         Pairs of instances, and of lanes, that are looked at, fewer where there are more than a
         thousand instances; a bound tells without a plan which of them free nothing.
     rows_max : int
-        Ways listed of each kind; those that free most.
+        Ways listed of each kind, those that free most; those that fit are all listed.
     fit_executions_max : int
         Most executions of a frame of every channel, and most instances, for which planning chooses
         an order here.
@@ -93,7 +94,8 @@ class WaysOut:
     rows : tuple of WayOut
         Those that fit first, then by kind; each frees bytes or fits.
     left_out : int
-        Changes that were not planned, since the counted limits were reached.
+        Changes that are not listed: the counted limits were reached before they were planned, or
+        others of their kind free more.
     """
 
     rows: tuple[WayOut, ...]
@@ -125,12 +127,15 @@ def find_ways_out(
     desk = _Desk(plan, options)
     rows: list[WayOut] = []
     useful: list[WayOut] = []
-    for group in _single_changes(plan, culprits, options):
-        tried = [desk.tried((change,), keep_third=True) for change in group]
-        found = [row for row in tried if row is not None and (row.fits or row.bytes_freed > 0)]
+    groups = [*_single_changes(plan, culprits, options)]
+    tried = [[*desk.singles(group.first)] for group in groups]
+    for group, found in zip(groups, tried, strict=True):
+        found += desk.singles_until(group.more, options.rows_max - sum(row.fits for row in found))
         found.sort(key=lambda row: (not row.fits, -row.bytes_freed))
         useful += found
-        rows += found[: options.rows_max]
+        listed = max(options.rows_max, sum(row.fits for row in found))
+        rows += found[:listed]
+        desk.left_out += group.unseen + len(found[listed:])
     chosen = list(desk.fitted())
     if not any(row.fits for row in (*chosen, *rows)):
         rows += desk.combined(useful)
@@ -167,6 +172,23 @@ class _Desk:
             limit_bytes=self._plan.decisive_limit_bytes,
             fits=made.fits,
         )
+
+    def singles(self, changes: Iterable[Change]) -> Iterator[WayOut]:
+        """Yield the ways out of one change each that fit, or free something."""
+        for change in changes:
+            row = self.tried((change,), keep_third=True)
+            if row is not None and (row.fits or row.bytes_freed > 0):
+                yield row
+
+    def singles_until(self, changes: Sequence[Change], wanted: int) -> Iterator[WayOut]:
+        """Yield the same until as many fit as are wanted."""
+        for position, change in enumerate(changes):
+            if wanted <= 0:
+                self.left_out += len(changes) - position
+                return
+            for row in self.singles([change]):
+                wanted -= row.fits
+                yield row
 
     def with_time(self, row: WayOut) -> WayOut:
         """Return a way out with the time that it adds.
@@ -283,55 +305,19 @@ def _rank(row: WayOut) -> tuple[bool, int, int]:
 
 def _single_changes(
     plan: Plan, culprits: Sequence[InstanceId], options: WaysOptions
-) -> Iterator[Iterable[Change]]:
+) -> Iterator[Candidates]:
     """Yield the changes worth a plan, kind by kind: those first that few plans settle."""
-    fleet = plan.fleet
-    if fleet.device.dedupe is not Dedupe.WEIGHTS and dedupe_savings(plan).further_bytes > 0:
-        yield [Change(ChangeKind.DEDUPE_WEIGHTS)]
+    if plan.fleet.device.dedupe is not Dedupe.WEIGHTS and dedupe_savings(plan).further_bytes > 0:
+        yield Candidates([Change(ChangeKind.DEDUPE_WEIGHTS)])
     if len({row.lane for row in plan.instances}) > 1:
-        yield [Change(ChangeKind.SERIAL)]
+        yield Candidates([Change(ChangeKind.SERIAL)])
     most = options.changes_max
-    yield islice(_fewer_channels(plan), most)
-    yield islice(_fewer_frames(plan), most)
+    service = Service(plan)
+    yield service.fewer_channels(most)
+    yield service.fewer_frames(most)
     pairs = Pairs(plan, culprits, options.pairs_max)
-    yield pairs.of_lanes()[:most]
-    yield pairs.of_instances()[:most]
-
-
-def _by_weight(plan: Plan) -> list[PipelineSpec]:
-    """Return the pipelines, those first whose steps use most of what sets the height."""
-    witness = {*plan.witness}
-    sizes = {row.id: row.work_bytes for row in plan.instances if row.id in witness}
-    used: dict[str, set[InstanceId]] = {item.id: set() for item in plan.fleet.pipelines}
-    for pipeline, channel, step in plan.fleet.channel_steps():
-        names = {instance_id(step.model, lane) for lane in step.lanes_of(channel)}
-        used[pipeline.id] |= names & sizes.keys()
-    weights = {name: sum(sizes[row] for row in rows) for name, rows in used.items()}
-    return sorted(plan.fleet.pipelines, key=lambda item: -weights[item.id])
-
-
-def _fewer_frames(plan: Plan) -> Iterator[Change]:
-    """Yield one frame in flight everywhere, then one fewer, and one, of each pipeline."""
-    several = [item.id for item in plan.fleet.pipelines if item.frames_in_flight > 1]
-    if len(several) > 1:
-        yield Change(ChangeKind.FEWER_FRAMES, tuple(several), 1)
-    for item in _by_weight(plan):
-        for frames in sorted({item.frames_in_flight - 1, 1}, reverse=True):
-            if 1 <= frames < item.frames_in_flight:
-                yield Change(ChangeKind.FEWER_FRAMES, (item.id,), frames)
-
-
-def _fewer_channels(plan: Plan) -> Iterator[Change]:
-    """Yield as many channels of each pipeline as fit, and one channel fewer."""
-    several = len(plan.fleet.pipelines) > 1
-    for item in _by_weight(plan):
-        largest = channels_of(plan, item.id, _GROWTH).largest or 0
-        for count in sorted({item.channels - 1, largest}, reverse=True):
-            if count < item.channels and (count or several):
-                yield Change(ChangeKind.FEWER_CHANNELS, (item.id,), count)
-
-
-_GROWTH = GrowthOptions(planned_max=4_000)
+    yield pairs.of_lanes(most)
+    yield pairs.of_instances(most)
 
 
 def _next_device(

@@ -158,10 +158,11 @@ def culprits_words(culprits: Culprits, plan: Plan) -> str:
 
 
 def left_out_words(left_out: int) -> str:
-    """Return what to know of changes that were not planned; empty: there are none."""
+    """Return what to know of changes that are not listed; empty: there are none."""
     if not left_out:
         return ""
-    return f"{left_out} further {'change was' if left_out == 1 else 'changes were'} not planned."
+    changes = "change is" if left_out == 1 else "changes are"
+    return f"{left_out:,} further {changes} not listed: not planned, or freeing less."
 
 
 def explanation_text(explanation: Explanation, plan: Plan) -> list[str]:

@@ -14,7 +14,15 @@ from planner.explanation import (
     explain_misfit,
 )
 from planner.fit import fit_fleet
-from planner.fleet import Dedupe, DeviceSpec, FleetSpec, ModelSpec, PipelineSpec, StepSpec
+from planner.fleet import (
+    Dedupe,
+    DeviceSpec,
+    FleetSpec,
+    ModelSpec,
+    PipelineSpec,
+    ScheduleSpec,
+    StepSpec,
+)
 from planner.model import InstanceId, ModelId, ModelSize
 from planner.pipeline import PlanOptions, plan_fleet
 from planner.plan import AddedKind, AddedOrder, Plan
@@ -126,6 +134,81 @@ def test_what_was_left_out_is_counted() -> None:
         assert explanation is not None
         assert explanation.ways_out.rows == ()
         assert explanation.ways_out.left_out >= 3
+
+
+def many(limit: int | None, fit: int | None = None, heavy: int = 6) -> Plan:
+    """Seven pipelines in turn on one lane; that of `heavy` has the most weights and little work."""
+    names = [ModelId(f"m{k}") for k in range(7)]
+    models = tuple(ModelSpec(name, file=f"{name}.om") for name in names)
+    sizes = {
+        name: ModelSize(
+            4096 - 512 * (k == heavy) - 32,
+            (20_480 if k == heavy else 4096 + 512 * k) - 32,
+            file_digest=f"{k}" * 64,
+            weights_digest=f"{k}" * 64,
+        )
+        for k, name in enumerate(names)
+    }
+    pipelines = tuple(PipelineSpec(f"p{k}", (StepSpec("s", m, "l"),)) for k, m in enumerate(names))
+    fleet = FleetSpec("f", models, pipelines, DeviceSpec(limit), ScheduleSpec(fit))
+    return plan_fleet(fleet, sizes, PlanOptions(page_bytes=512))
+
+
+@pytest.mark.parametrize("heavy", [0, 3, 6])
+@pytest.mark.parametrize("is_budget", [False, True])
+def test_what_fits_is_listed_wherever_it_is_declared(*, heavy: int, is_budget: bool) -> None:
+    total = many(None, heavy=heavy).total_bytes
+    plan = many(
+        None if is_budget else total - 20_480, total - 20_480 if is_budget else None, heavy=heavy
+    )
+    explanation = explain_misfit(plan)
+    assert explanation is not None
+    fitting = [row.changes[0] for row in explanation.ways_out.rows if row.fits]
+    fitting = [change for change in fitting if change.kind is not ChangeKind.FIT]
+    assert fitting == [Change(ChangeKind.FEWER_CHANNELS, (f"p{heavy}",), 0)]
+
+
+def test_what_fits_is_looked_for_among_those_that_free_little() -> None:
+    # One pipeline has two lanes; it takes the least memory, and streams are what is missing.
+    pipelines = [PipelineSpec(f"p{k}", (StepSpec("s", A, f"l{k}"),)) for k in range(6)]
+    two = PipelineSpec("two", (StepSpec("s", C, "x"), StepSpec("t", C, "y")))
+    found = rows(planned(*pipelines, two, limit=None, streams=6))
+    fitting = [change for change, row in found.items() if row.fits]
+    assert fitting == [Change(ChangeKind.FEWER_CHANNELS, ("two",), 0)]
+
+
+def test_a_row_that_fits_is_listed_before_others_of_its_kind_and_what_is_dropped_is_counted() -> (
+    None
+):
+    # Without any of 40 pipelines it fits: some of them are listed, all others counted.
+    names = [ModelId(f"m{k}") for k in range(40)]
+    models = tuple(ModelSpec(name, work_bytes=4064, weight_bytes=4064) for name in names)
+    sizes = {name: ModelSize(4064, 4064) for name in names}
+    pipelines = tuple(PipelineSpec(f"p{k}", (StepSpec("s", m, "l"),)) for k, m in enumerate(names))
+    plan = plan_fleet(
+        FleetSpec("f", models, pipelines, DeviceSpec(40 * 4096)), sizes, PlanOptions(page_bytes=512)
+    )
+    explanation = explain_misfit(plan)
+    assert explanation is not None
+    ways = explanation.ways_out
+    assert [row.fits for row in ways.rows] == [True] * 4
+    assert ways.left_out == 36
+    # Where none fits alone, what a bound excludes takes no plan and is counted, too.
+    none = explain_misfit(replace(plan, fleet=replace(plan.fleet, device=DeviceSpec(4096))))
+    assert none is not None
+    singles = [row for row in none.ways_out.rows if len(row.changes) == 1]
+    assert len(singles) == 3
+    assert none.ways_out.left_out >= 36
+
+
+def test_pairs_that_are_not_looked_at_are_counted() -> None:
+    lanes = [PipelineSpec(f"p{k}", (StepSpec("s", A, f"l{k}"),)) for k in range(12)]
+    plan = planned(*lanes)
+    few = ExplanationOptions(ways=WaysOptions(plans_max=1_000, planned_max=100_000, pairs_max=2))
+    explanation = explain_misfit(plan, (), few)
+    assert explanation is not None
+    # Of 66 pairs of lanes, and as many of instances, two each were looked at.
+    assert explanation.ways_out.left_out >= 2 * 64
 
 
 def test_planning_chooses_an_order() -> None:

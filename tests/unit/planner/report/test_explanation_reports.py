@@ -176,12 +176,12 @@ def test_what_was_not_planned_is_said() -> None:
     plan, explanation = misfit()
     few = explain_misfit(plan, (), ExplanationOptions(ways=WaysOptions(plans_max=0)))
     assert few is not None
-    assert f"{few.ways_out.left_out} further changes were not planned." in explanation_text(
-        few, plan
-    )
+    words = f"{few.ways_out.left_out} further changes are not listed: not planned, or freeing less."
+    assert words in explanation_text(few, plan)
     assert "not planned" in capacity_markdown(capacity_of(plan), (), few)
     one = replace(explanation, ways_out=replace(explanation.ways_out, left_out=1))
-    assert explanation_text(one, plan)[-1] == "1 further change was not planned."
+    words = "1 further change is not listed: not planned, or freeing less."
+    assert explanation_text(one, plan)[-1] == words
 
 
 def test_offset_problems_are_counted() -> None:
