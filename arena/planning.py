@@ -111,7 +111,7 @@ def plan_spec(
         fleet = with_times(fleet, times.of_steps(fleet, sizes))
     planned = plan_fleet if fleet.schedule.fit_bytes is None else fit_fleet
     plan = planned(fleet, sizes)
-    return Planned(plan, base, _notes(fleet, measured))
+    return Planned(plan, base, (*_notes(fleet, measured), *(times.noise_words() if times else ())))
 
 
 def read_fleet(path: Path, memory_bytes: int | None = None) -> FleetSpec:
@@ -224,7 +224,8 @@ def plan_frontier(
         tries_max=plans_max,
         finish=finish,
     )
-    return PlannedFrontier(found, path.parent, _notes(fleet, models))
+    noise = () if measured is None else measured.noise_words()
+    return PlannedFrontier(found, path.parent, (*_notes(fleet, models), *noise))
 
 
 def _read_times(path: Path) -> Times:

@@ -13,6 +13,7 @@ from typing import Any, Final
 from planner.errors import DecodeError, SpecError
 from planner.fleet import FleetSpec, PipelineSpec
 from planner.model import ModelId, ModelSize
+from planner.units import format_count
 
 __all__ = [
     "ALONE_PERMILLE",
@@ -30,6 +31,10 @@ TIMES_FORMAT: Final = "npu-arena times"
 TIMES_VERSION: Final = 1
 ALONE_PERMILLE: Final = 1000
 """The slowdown of a lane that nothing disturbs."""
+_SURELY_PERMILLE: Final = 900
+_PERHAPS_PERMILLE: Final = 950
+"""No lane is faster beside another one. Below the first a median says so by noise alone; from the
+second on it is not worth a word; between them the spread of the times alone decides."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +128,39 @@ class Times:
             for step in pipeline.steps
             if step.model in known
         }
+
+    def noisy(self) -> tuple[tuple[str, str], ...]:
+        """Return the pairs of lanes of which one was faster beside the other than alone, by noise.
+
+        That is: by more than the spread of its times alone.
+        """
+        known = {time.model: time for time in self.models}
+        lowest = {}
+        for group in self.groups:
+            times = [known[model] for model in group.models if model in known]
+            median = sum(time.median_ns for time in times)
+            low = sum(time.low_ns for time in times)
+            permille = ALONE_PERMILLE * low // median if median else 0
+            for lane in group.lanes[:2]:
+                lowest[lane] = min(_PERHAPS_PERMILLE, max(_SURELY_PERMILLE, permille))
+        found: dict[tuple[str, str], None] = {}
+        for row in self.beside:
+            if row.slowdown_permille < lowest.get(row.lane, _SURELY_PERMILLE):
+                pair = (row.lane, row.other)
+                found[pair if pair[::-1] not in found else pair[::-1]] = None
+        return tuple(found)
+
+    def noise_words(self) -> tuple[str, ...]:
+        """Return a warning where times were measured beside noise; nothing where they were not."""
+        noisy = self.noisy()
+        if not noisy:
+            return ()
+        (lane, other), *others = noisy
+        more = f" (and {format_count(len(others), 'more pair')})" if others else ""
+        return (
+            f"noise: lanes {lane!r} and {other!r} were measured faster beside each other than "
+            f"alone, by more than the measurement spreads{more}: measure again on a quiet device",
+        )
 
     def slowdowns(self) -> dict[tuple[str, str], int]:
         """Return (lane, other lane) -> slowdown in thousandths, for all pairs that are known."""

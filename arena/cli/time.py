@@ -43,6 +43,7 @@ def time(
         )
     if output is not None:
         write_atomically(output, encode_times(times))
+    notes += times.noise_words()
     warn(notes)
     if as_json:
         emit_json(times_figures(times, notes))

@@ -61,13 +61,15 @@ def _parts(times: Times) -> Iterator[str | Table]:
     if pairs:
         yield "two lanes at once: times longer than alone, and the work of how many lanes"
         table = _table("lane", "takes", "beside", "takes", "lanes' work")
+        noisy = {frozenset(pair) for pair in times.noisy()}
         for first, second, ratio in pairs:
+            noise = " noise" if {first.lane, second.lane} in noisy else ""
             table.add_row(
                 cut(first.lane, _NAME_MAX),
                 f"{first.slowdown_permille / ALONE_PERMILLE:.2f} x",
                 cut(second.lane, _NAME_MAX),
                 f"{second.slowdown_permille / ALONE_PERMILLE:.2f} x",
-                f"{ratio:.2f}",
+                f"{ratio:.2f}{noise}",
             )
         yield table
         for group in times.groups:

@@ -108,6 +108,11 @@ def test_measured_times_and_slowdowns_count(
     assert "one lane for everything costs no time" in found["advice"]
     price = arena(capsys, "plan", fleet, "--fit", "14MiB", "--times", times)["price"]
     assert price["makespan_serial"] == found["serial"]["makespan"]
+    written["beside"][0]["slowdown_permille"] = 700
+    times.write_text(json.dumps(written))
+    for words in (("frontier",), ("plan",)):
+        noise = arena(capsys, *words, fleet, "--times", times)["warnings"][-1]
+        assert "measure again on a quiet device" in noise
     times.write_text("{}")
     assert execute(["frontier", str(fleet), "--times", str(times)]) == 2
     assert str(times) in capsys.readouterr().err

@@ -140,6 +140,30 @@ def test_the_text_says_where_a_second_lane_gains_nothing() -> None:
     assert all(len(line) <= 80 for line in times_text(hostile).splitlines())
 
 
+def test_lanes_that_are_faster_at_once_than_alone_were_measured_beside_noise() -> None:
+    assert TIMES.noisy() == ()
+    assert TIMES.noise_words() == ()
+    # Of all times alone a tenth were less than 0.95 of the median.
+    for permille, is_noise in ((740, True), (940, True), (950, False), (1000, False)):
+        quick = Beside("door", "cam-0", permille)
+        times = replace(TIMES, beside=(TIMES.beside[0], quick, *TIMES.beside[2:]))
+        assert times.noisy() == ((("door", "cam-0"),) if is_noise else ())
+    # The wider they spread, the less is noise; but not less than nine tenths.
+    for low, permille, is_noise in ((18_400_000, 930, False), (100, 910, False), (100, 740, True)):
+        models = (replace(TIMES.models[0], low_ns=low), TIMES.models[1])
+        beside = (Beside("door", "cam-0", permille),)
+        assert bool(replace(TIMES, models=models, beside=beside).noisy()) is is_noise
+    both = (Beside("cam-0", "cam-1", 740), Beside("cam-1", "cam-0", 710), *TIMES.beside[:2])
+    (words,) = replace(TIMES, beside=both).noise_words()
+    assert words.startswith("noise: lanes 'cam-0' and 'cam-1' were measured faster beside each")
+    assert words.endswith("spreads: measure again on a quiet device")
+    assert "2.76 noise" in times_text(replace(TIMES, beside=both))
+    every = (*both[:2], Beside("door", "cam-0", 100))
+    assert "(and 1 more pair)" in replace(TIMES, beside=every).noise_words()[0]
+    untimed = replace(TIMES, models=(ModelTime(DETECT, "", 0, 0, 0),), beside=both)
+    assert untimed.noisy() == (("cam-0", "cam-1"),)
+
+
 def test_the_figures_are_those_of_the_file_and_what_lanes_do_together() -> None:
     figures = times_figures(TIMES, ["a note"])
     assert figures["models"][0]["median_ns"] == 20_000_000
