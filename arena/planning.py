@@ -196,12 +196,11 @@ def plan_frontier(
         models = measure_models(fleet, path.parent, readers=readers)
     sizes = {model: item.size for model, item in models.items()}
     measured = None if times is None else _read_times(times)
-    fitter = Fitter(
-        fleet,
-        sizes,
-        times=None if measured is None else measured.of_steps(fleet, sizes),
-        fit=_FRONTIER_FIT,
-    )
+    known = None if measured is None else measured.of_steps(fleet, sizes)
+    fitter = Fitter(fleet, sizes, times=known, fit=_FRONTIER_FIT)
+    executions = sum(len(p.steps) * p.channels for p in fleet.pipelines)
+    is_alike = executions > _FRONTIER_FIT.exact_jobs_max  # then `--fit` does no more either
+    whole = fitter if is_alike else Fitter(fleet, sizes, times=known)
     made = count(2)
     # Constraints that are not needed are dropped from the points alone: trials cost the most.
     trials_max = max(4, _TRIALS // (plans_max * len(fitter.free.instances)))
@@ -212,9 +211,11 @@ def plan_frontier(
         return plan
 
     def finish(plan: Plan) -> Plan:
-        budget = plan.fleet.schedule.fit_bytes
-        assert budget is not None, "a fitted plan has its budget"
-        return fitter.within(budget, trials_max=trials_max)
+        found = whole.within(plan.total_bytes, trials_max=trials_max)
+        if found.over_budget_bytes:  # tensors may need a budget above what they take at last
+            assert plan.fleet.schedule.fit_bytes is not None, "a fitted plan has its budget"
+            found = whole.within(plan.fleet.schedule.fit_bytes, trials_max=trials_max)
+        return found
 
     found = frontier(
         fitter.free,

@@ -142,8 +142,8 @@ def frontier(
     tries_max : int
         Further plans, which look for each point's makespan in less memory.
     finish : callable, optional
-        Returns the plan of a point with less added, that takes no more memory and no more time:
-        what is not worth its while for plans that become no point.
+        Returns the plan of a point looked for harder and with less added: what is not worth its
+        while for plans that become no point. One that takes more memory or more time is not taken.
 
     Notes
     -----
