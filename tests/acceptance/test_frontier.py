@@ -42,6 +42,32 @@ pipelines:
 """
 
 
+TIGHT = """\
+version: 1
+name: tight
+models:
+  a: {work: 16MiB, weights: 1MiB}
+  b: {work: 20MiB, weights: 1MiB}
+  c: {work: 7MiB, weights: 1MiB}
+  d: {work: 31MiB, weights: 1MiB}
+  e: {work: 10MiB, weights: 1MiB}
+pipelines:
+  left:
+    steps:
+      s0: {model: a, lane: x, time: 13ms}
+      s1: {model: a, lane: y, time: 8ms}
+      s2: {model: a, lane: y, time: 9ms, after: [s0, s1]}
+      s3: {model: c, lane: z, time: 26ms, after: [s1]}
+  right:
+    channels: 2
+    steps:
+      s0: {model: b, lane: z, time: 10ms}
+      s1: {model: e, lane: "own-{channel}", time: 28ms}
+      s2: {model: e, lane: "own-{channel}", time: 13ms, after: [s0]}
+      s3: {model: d, lane: z, time: 27ms, after: [s0, s2]}
+"""
+
+
 @pytest.fixture
 def fleet(tmp_path: Path) -> Path:
     path = tmp_path / "fleet.yaml"
@@ -73,6 +99,19 @@ def test_points_are_not_dominated_and_every_plan_reproduces_its_point(
         assert point_of(plan, {}).makespan == point["makespan"]
         assert execute(["run", point["plan"], "--device", "twin", "--frames", "3"]) == 0
     ElementTree.fromstring(svg.read_text())
+
+
+def test_a_fit_of_the_same_size_is_as_fast_as_the_point(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Points are searched for in haste, and once more with care when they are points."""
+    fleet = tmp_path / "tight.yaml"
+    fleet.write_text(TIGHT)
+    points = arena(capsys, "frontier", fleet, "--points", "8")["points"]
+    assert len(points) >= 4
+    for point in points:
+        fitted = arena(capsys, "plan", fleet, "--fit", str(point["total_bytes"]))
+        assert fitted["price"]["makespan"] == point["makespan"]
 
 
 def test_text_fits_80_columns(fleet: Path, capsys: pytest.CaptureFixture[str]) -> None:
