@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,6 +17,7 @@ from planner.errors import UsageError
 
 if TYPE_CHECKING:
     from planner.fleet import ModelSpec
+    from planner.strategies import Strategy
 
 __all__ = ["advise"]
 
@@ -67,10 +69,19 @@ def advise(
         fleet = starting_fleet(models, threads=threads, lane="npu")
         mapping = _without_empty(fleet_to_mapping(fleet))
         text = yaml.safe_dump(mapping, sort_keys=False, allow_unicode=True)
-        write_atomically(output, text.encode())
+        notes = "".join(f"# {line}\n" for line in _written(strategies, threads))
+        write_atomically(output, (notes + text).encode())
     if as_json:
         rows = [{"name": s.name, "bytes": s.bytes, "meaning": s.meaning} for s in strategies]
-        emit_json({"strategies": rows, "threads": threads, "warnings": list(warnings)})
+        written = None if output is None else strategies[-1].name
+        emit_json(
+            {
+                "strategies": rows,
+                "threads": threads,
+                "written": written,
+                "warnings": list(warnings),
+            }
+        )
         return 0
 
     first = strategies[0].bytes
@@ -85,7 +96,22 @@ def advise(
     warn(warnings)
     if output is not None:
         sys.stdout.write(f"wrote {output}: next, `arena plan {output}`\n")
+        sys.stdout.writelines(f"  {line}\n" for line in _written(strategies, threads))
     return 0
+
+
+def _written(strategies: Sequence["Strategy"], threads: int) -> list[str]:
+    """Return which of the strategies the fleet file is, and how to have the one before it."""
+    from planner.units import format_bytes
+
+    lanes, single = strategies[-2:]
+    shown = f"strategy {single.name}, {format_bytes(single.bytes)}"
+    if threads == 1:
+        return [f"{shown}: one lane for everything"]
+    return [
+        f"{shown}: {threads} threads take turns on one lane",
+        f'{lanes.name}, {format_bytes(lanes.bytes)}, threads at once: lane: "thread-{{channel}}"',
+    ]
 
 
 def _relative(model: "ModelSpec", folder: Path) -> "ModelSpec":

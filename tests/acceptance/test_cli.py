@@ -13,7 +13,7 @@ import yaml
 from arena.cli import execute
 from arena.errors import DeviceError
 from planner.errors import DecodeError
-from planner.units import MiB
+from planner.units import MiB, format_bytes
 from tests.commands import arena
 from tests.fleets import write_fleet
 
@@ -347,6 +347,22 @@ def test_advise_writes_a_fleet_that_plans(
     assert all(
         step.keys() == {"model", "lane"} for step in written["pipelines"]["serve"]["steps"].values()
     )
+    assert advice["written"] == "one-max-per-device"
+    comments = [line for line in target.read_text().splitlines() if line.startswith("#")]
+    shown = format_bytes(sizes["one-max-per-device"])
+    assert comments[0] == (
+        f"# strategy one-max-per-device, {shown}: 4 threads take turns on one lane"
+    )
+    assert max(map(len, comments)) <= 80
+    assert 'lane: "thread-{channel}"' in comments[1]
+    lanes = tmp_path / "lanes.yaml"
+    lanes.write_text(target.read_text().replace("lane: npu", 'lane: "thread-{channel}"'))
+    assert arena(capsys, "plan", lanes)["total_bytes"] == sizes["one-max-per-lane"]
+    single = tmp_path / "single.yaml"
+    assert execute(["advise", *map(str, models), "-o", str(single)]) == 0
+    said = capsys.readouterr().out
+    assert "\n  strategy one-max-per-device, " in said
+    assert "thread-{channel}" not in said + single.read_text()
     plan = arena(capsys, "plan", target)
     reported = arena(capsys, "report", target)["strategies"]
     assert {*sizes} <= {strategy["name"] for strategy in reported}
