@@ -116,11 +116,11 @@ class _Run:
         self.problem, self.granule = divide(problem)
         self.options, self.report = options, report
         self.should_stop = should_stop or (lambda: False)
-        self.limit = BYTES_MAX
-        if self.problem.capacity_bytes is not None:
-            self.limit = min(self.limit, self.problem.capacity_bytes)
-        if self.problem.blocks:
-            self.limit = min(self.limit, sum(self.problem.blocks))
+        limits = [] if self.problem.capacity_bytes is None else [self.problem.capacity_bytes]
+        limits += [sum(self.problem.blocks)] if self.problem.blocks else []
+        self.limit = min([BYTES_MAX, *limits])
+        # Above `BYTES_MAX` nothing is looked for: that nothing fits below it proves nothing then.
+        self.is_limited = min(limits, default=BYTES_MAX + 1) <= BYTES_MAX
         self.bound = Bound(0)
         self.best: Assignment | None = None
         self.height: int | None = None
@@ -314,7 +314,9 @@ class _Run:
     def solution(self) -> Solution:
         bound = bound_in_bytes(self.bound, self.granule)
         if self.is_impossible or self.bound.lower_bound_bytes > self.limit:
-            return Solution(None, bound, SolveStatus.INFEASIBLE)
+            is_proven = self.is_limited or _is_contradictory(self.problem)
+            status = SolveStatus.INFEASIBLE if is_proven else SolveStatus.UNKNOWN
+            return Solution(None, bound, status)
         if self.best is None or self.height is None or self.height > self.limit:
             return Solution(None, bound, SolveStatus.UNKNOWN)
         proven = self.height <= self.bound.lower_bound_bytes

@@ -11,6 +11,7 @@ from planner.problem import Assignment, Bound, Problem, SolveStatus
 from planner.solvers import SolveOptions, exhaustive, first_fit, portfolio, solve
 from planner.solvers.attempt import Attempt
 from planner.solvers.ladder import Ladder
+from planner.units import BYTES_MAX
 from planner.validator import validate
 from tests.unit.planner.solvers.test_exhaustive import fixture
 
@@ -231,3 +232,16 @@ def test_a_problem_that_needs_no_search_imports_no_heavy_library() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize(
+    "problem",
+    [
+        Problem((BYTES_MAX - 1,), conflict_masks=(0,), pins=((0, 1 << 60),)),
+        Problem((BYTES_MAX - 1,), conflict_masks=(0,), blocks=(BYTES_MAX - 3, BYTES_MAX)),
+    ],
+)
+def test_what_ends_above_all_that_is_looked_at_is_not_called_impossible(problem: Problem) -> None:
+    assert solve(problem).status is SolveStatus.UNKNOWN
+    fitted = replace(problem, capacity_bytes=BYTES_MAX)
+    assert solve(fitted).status is SolveStatus.INFEASIBLE
