@@ -2,8 +2,9 @@
 
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,6 +13,9 @@ from arena.cli.limits import counted_twice, limit_of, size_of
 from arena.cli.misfit import misfit_of
 from arena.cli.output import emit_json, progress, warn
 from arena.cli.overwriting import Writes
+
+if TYPE_CHECKING:
+    from planner.plan import Plan
 
 __all__ = ["plan"]
 
@@ -55,13 +59,26 @@ def plan(
         )
     if output is not None:
         write_plan(planned.plan, output, base=planned.base)
-    warn((*planned.warnings, *counted_twice(planned.plan.fleet, device_model)))
+    notes = (*planned.warnings, *_feeds_note(planned.plan))
+    warn((*notes, *counted_twice(planned.plan.fleet, device_model)))
     why = misfit_of(planned.plan)
     if as_json:
         figures = plan_figures(planned.plan)
         figures["explanation"] = explanation_figures(why, planned.plan)
         seconds = round(time.perf_counter() - started, 6)
-        emit_json({**figures, "warnings": list(planned.warnings), "seconds": seconds})
+        emit_json({**figures, "warnings": list(notes), "seconds": seconds})
     else:
         sys.stdout.write(plan_text(planned.plan, why))
     return 0 if planned.plan.fits else 1
+
+
+def _feeds_note(plan: "Plan") -> Iterator[str]:
+    """Yield what feeds take more than none, if they do."""
+    from planner.capacity.feeds import feeds_bytes
+    from planner.units import format_bytes
+
+    if (more := feeds_bytes(plan)) > 0:
+        yield (
+            f"feeds take {format_bytes(more)} more device memory than none: they save copies, and "
+            "each instance keeps a place for all its inputs and outputs (docs/handing-on.md)"
+        )

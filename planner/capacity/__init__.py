@@ -7,6 +7,7 @@
     by_rate      how many channels the declared rates allow
     what_if      what other numbers of channels would need
     devices      which devices of a catalogue fit
+    feeds        what handing tensors on takes in memory
 
 Values in, values out; how they are shown is `report`'s matter.
 """
