@@ -26,4 +26,7 @@ def execute(arguments: Sequence[str]) -> int:
             "npu-arena with its dependencies; on a board, use the library\n"
         )
         return 2
+    except KeyboardInterrupt:  # before anything that handles it was there
+        sys.stderr.write("interrupted\n")
+        return 130
     return invoke(arguments)

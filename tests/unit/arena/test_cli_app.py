@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from importlib.abc import MetaPathFinder
 from pathlib import Path
 
 import pytest
@@ -155,3 +156,17 @@ def test_the_process_exits_with_the_code(monkeypatch: pytest.MonkeyPatch) -> Non
     with pytest.raises(SystemExit) as found:
         arena.cli.main()
     assert found.value.code == 2
+
+
+def test_an_interruption_while_commands_are_imported_is_one(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Interrupted(MetaPathFinder):
+        def find_spec(self, name: str, *_: object) -> None:
+            if name == "arena.cli.app":
+                raise KeyboardInterrupt
+
+    monkeypatch.delitem(sys.modules, "arena.cli.app")
+    monkeypatch.setattr(sys, "meta_path", [Interrupted(), *sys.meta_path])
+    assert execute(["plan", "fleet.yaml"]) == 130
+    assert capsys.readouterr().err == "interrupted\n"
