@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 from planner.capacity import DeviceModel
 from planner.capacity.duplicates import dedupe_savings
@@ -11,7 +12,7 @@ from planner.explanation.fitted import budget_within, fitted, is_as_fit
 from planner.explanation.pairs import Pairs
 from planner.explanation.service import Service
 from planner.fleet import Dedupe
-from planner.makespan import MakespanUnit, makespan_of
+from planner.makespan import Makespan, MakespanUnit, makespan_of
 from planner.model import InstanceId
 from planner.pipeline import schedule_of
 from planner.plan import Plan
@@ -151,7 +152,9 @@ class _Desk:
         self._plan, self._options = plan, options
         self._planned_instances = 0
         self._made: dict[tuple[Change, ...], Plan] = {}
-        self._span = makespan_of(schedule_of(plan.fleet, plan.added), exact_limit=0)
+        executions = sum(len(p.steps) * p.channels for p in plan.fleet.pipelines)
+        self._exact_limit = _EXACT_LIMIT if executions <= _EXACT_TO else 0
+        self._span = self._makespan(plan)
         self.unit = self._span.unit
         self.left_out = 0
 
@@ -197,11 +200,14 @@ class _Desk:
         time away, whatever two list schedules say.
         """
         made = self._made[row.changes]
-        length = makespan_of(schedule_of(made.fleet, made.added), exact_limit=0).length
-        added = length - self._span.length
+        added = self._makespan(made).length - self._span.length
         if all(change.kind in _CONSTRAINTS for change in row.changes):
             added = max(0, added)
         return replace(row, time_added=added)
+
+    def _makespan(self, plan: Plan) -> Makespan:
+        schedule = schedule_of(plan.fleet, plan.added)
+        return makespan_of(schedule, exact_limit=self._exact_limit)
 
     def fitted(self) -> Iterator[WayOut]:
         """Yield the way out in which planning chooses the order, priced by itself."""
@@ -281,6 +287,10 @@ class _Desk:
         return self._made[changes]
 
 
+_EXACT_TO: Final = 60
+"""Executions in a frame of every channel up to which times are looked for exactly."""
+_EXACT_LIMIT: Final = 0.1
+"""What constraint programming may do for the time of each row, in its own count."""
 _CONSTRAINTS = {ChangeKind.EXCLUSIVE_INSTANCES, ChangeKind.EXCLUSIVE_LANES, ChangeKind.SERIAL}
 _COMBINED = (
     ChangeKind.FIT,

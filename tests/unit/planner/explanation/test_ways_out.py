@@ -334,3 +334,34 @@ def test_an_order_that_frees_nothing_is_what_can_be_asked_for() -> None:
     some = next(iter(rows(plan).values()))
     row = WayOut((Change(ChangeKind.FIT, (), 512),), None, 0, 0, some.time_unit, 0, None, fits=True)
     assert way_words(row, plan.fleet) == "the least that --fit can ask for (--fit 512)"
+
+
+def test_times_of_small_fleets_are_those_of_the_shortest_schedules() -> None:
+    """List schedules of this fleet take 11 ns as it is, one more than the shortest."""
+    pytest.importorskip("ortools", reason="list schedules alone decide without OR-tools")
+    left = PipelineSpec(
+        "left",
+        (
+            StepSpec("s0", A, "v-{channel}", time_ns=2),
+            StepSpec("s1", B, "x", time_ns=5),
+            StepSpec("s2", C, "l02", ("s0", "s1"), time_ns=1),
+        ),
+        frames_in_flight=2,
+    )
+    right = PipelineSpec(
+        "right",
+        (
+            StepSpec("s0", A, "l20", locks=("k",), time_ns=1),
+            StepSpec("s1", C, "x", ("s0",), time_ns=3),
+            StepSpec("s2", C, "l22", ("s1",), locks=("k",), time_ns=5),
+        ),
+        frames_in_flight=2,
+    )
+    sizes = {A: ModelSize(8192, 0), B: ModelSize(10240, 0), C: ModelSize(8192, 0)}
+    device = DeviceSpec(1)
+    fleet = FleetSpec("f", FILES, (left, right), device)
+    found = rows(plan_fleet(fleet, sizes, PlanOptions(page_bytes=512)))
+    (lanes,) = (row for change, row in found.items() if change.names == ("x", "v-{channel}"))
+    assert lanes.time_added == 1
+    (serial,) = (row for change, row in found.items() if change.kind is ChangeKind.SERIAL)
+    assert serial.time_added == 7
