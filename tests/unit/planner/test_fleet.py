@@ -11,6 +11,7 @@ from planner.fleet import (
     FleetSpec,
     ModelSpec,
     PipelineSpec,
+    ScheduleSpec,
     StepSpec,
     channel_name,
     instance_id,
@@ -32,6 +33,7 @@ SIZE = r"expected 0 to 2\^62 bytes"
 @pytest.mark.parametrize(
     ("make", "message"),
     [
+        (lambda: ScheduleSpec(-1), "schedule.fit: found -1, " + SIZE),
         # names
         (lambda: ModelSpec(ModelId(""), file="x"), "models.: name '': expected printable text"),
         (lambda: ModelSpec(ModelId(" a"), file="x"), "models. a: name ' a': .* without blank ends"),

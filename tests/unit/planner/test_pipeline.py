@@ -249,3 +249,10 @@ def test_names_of_files_need_not_be_names_of_steps() -> None:
     models = (ModelSpec(ModelId("yolov5s_v6.1[b]"), work_bytes=512, weight_bytes=0),)
     sizes = {models[0].id: ModelSize(512, 0)}
     assert len(advise(models, sizes, threads=2)) == 4
+
+
+def test_a_plan_knows_the_sizes_of_the_models_it_uses() -> None:
+    plan = plan_fleet(SMALL, SIZES)
+    assert {model: plan.size_of(model) for model in SIZES} == SIZES
+    with pytest.raises(PlanError, match="has no sizes of model 'absent'"):
+        plan.size_of(ModelId("absent"))

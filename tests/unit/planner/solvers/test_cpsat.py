@@ -37,6 +37,13 @@ def test_a_buffer_without_conflicts_is_free() -> None:
     assert attempt.assignment.height_bytes(problem) == 4
 
 
+def test_buffers_without_any_conflict_all_lie_at_the_bottom() -> None:
+    loose = Problem((3, 2), conflict_masks=(0, 0))
+    attempt = lowest(loose, Assignment((0, 3)))
+    assert attempt.assignment is not None
+    assert attempt.assignment.offsets == (0, 0)
+
+
 def test_it_finds_lower_and_proves_lowest() -> None:
     attempt = lowest(RING, STACKED)
     assert attempt.assignment is not None
