@@ -11,8 +11,9 @@ smaller regions stand inside larger ones that they share bytes with; nothing els
 anything. Text is escaped; every region has a title, which browsers show on hover.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from itertools import chain
 from typing import Final, NamedTuple
@@ -35,7 +36,8 @@ LANE_COLOURS: Final = (
 _TENSOR, _WEIGHT, _SMALLER = "#d9b93b", "#6f7782", "#8d949e"
 _SHADES: Final = (1.0, 0.7)
 """Opacity of neighbours of one colour, in turn, where they stand in one column."""
-_HEIGHT, _TALL = 360, 560
+_HEIGHT, _TALL, _LEAST = 360, 560, 0.5
+"""Pixels of an arena, of one in which many regions stand below one another, of a region."""
 _TOP, _LEFT = 24, 92
 _TITLE = 168
 """Width of a reservation's title, such as ``weights: 1023.99 MiB``."""
@@ -165,20 +167,32 @@ def _work(plan: Plan, families: Mapping[str, str], colours: Mapping[str, str]) -
 
 
 def _smaller(plan: Plan, hidden: Sequence[Instance], shown: Iterable[_Bar]) -> Iterator[_Column]:
-    """Yield one region for neighbours that are not drawn, so that their bytes do not look free."""
-    spans = [(bar.start, bar.end) for bar in shown]
-    small = (_work_bar(plan, row, _SMALLER, 1.0) for row in hidden)
-    free = [b for b in small if not any(lo <= b.start and b.end <= hi for lo, hi in spans)]
-    joined: list[tuple[int, int, int]] = []
-    for bar in sorted(free, key=lambda bar: bar.start):
-        start, end, count = joined[-1] if joined else (-1, -1, 0)
-        if bar.start <= end:
-            joined[-1] = (start, max(end, bar.end), count + 1)
-        else:
-            joined.append((bar.start, bar.end, 1))
-    for start, end, count in joined:
-        title = f"{count} smaller ones: work {_range(start, end - start)}"
-        yield _Column("smaller ones", [_Bar("smaller ones", start, end - start, _SMALLER, title)])
+    """Yield one region for neighbours that are not drawn, so that their bytes do not look free.
+
+    Not for those on bytes where others are drawn, nor where all of them are less than seen.
+    """
+    taken = _joined(shown)
+    starts = [bar.start for bar in taken]
+    free = [
+        bar
+        for bar in (_work_bar(plan, row, _SMALLER, 1.0) for row in hidden)
+        if bar.end > taken[max(0, bisect_right(starts, bar.start) - 1)].end or bar.start < starts[0]
+    ]
+    for bar in _joined(free):
+        if bar.length * _TALL >= _LEAST * plan.height_bytes:
+            title = f"smaller ones: work {_range(bar.start, bar.length)}"
+            yield _Column("smaller ones", [replace(bar, owner="smaller ones", title=title)])
+
+
+def _joined(bars: Iterable[_Bar]) -> list[_Bar]:
+    """Return regions in order of address, those that touch or overlap as one."""
+    joined: list[_Bar] = []
+    for bar in sorted(bars, key=lambda bar: bar.start):
+        if joined and bar.start <= joined[-1].end:
+            last = joined.pop()
+            bar = replace(last, length=max(last.end, bar.end) - last.start)
+        joined.append(bar)
+    return joined
 
 
 _TENSOR_MAX: Final = 14
@@ -308,7 +322,7 @@ def _bars(bars: Sequence[_Bar], x: int, group: _Group, base: int, scale: float) 
     for index, bar in enumerate(drawn):
         below = sum(other.meets(bar) for other in drawn[:index])
         inset = min(3 * below, group.width // 3)
-        tall = max(0.5, bar.length * scale)
+        tall = max(_LEAST, bar.length * scale)
         y = base - bar.end * scale
         opacity = f' fill-opacity="{bar.opacity}"' if group.is_shared and bar.opacity < 1 else ""
         yield (
