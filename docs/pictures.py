@@ -163,7 +163,7 @@ def main(target: Path) -> None:
         devices = one_section(page, "h-devices")
         screenshot(devices, target / "task-devices.png", size="820,460", folder=folder)
         arena("run", FLEETS / "street-corner.yaml", "--frames", "3", "--html", page)
-        screenshot(page, target / "report-page.png", size="1120,3800", folder=folder)
+        screenshot(page, target / "report-page.png", size="1120,3900", folder=folder)
 
 
 if __name__ == "__main__":
