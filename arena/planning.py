@@ -1,5 +1,6 @@
 """From a fleet file to a plan: read, measure, plan. What needs the planning rooms."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -11,9 +12,9 @@ from arena.files import read_bytes, rebase_path
 from arena.plan_files import is_plan_file
 from arena.sizes import MeasuredModel, measure_models
 from arena.sources import Readers
-from planner.errors import DecodeError, SpecError, UsageError
+from planner.errors import DecodeError, SpecError, UsageError, did_you_mean
 from planner.fit import FitOptions, Fitter, fit_fleet
-from planner.fleet import FleetSpec, ModelSpec, PipelineSpec, ScheduleSpec, StepSpec
+from planner.fleet import FleetSpec, ModelSpec, PipelineSpec, ScheduleSpec, StepSpec, filled
 from planner.fleet_file import parse_fleet
 from planner.frontier import Frontier, frontier
 from planner.model import ModelId, ModelSize
@@ -153,7 +154,29 @@ def _notes(fleet: FleetSpec, measured: Mapping[ModelId, MeasuredModel]) -> tuple
         for name in fleet.unused_models()
     )
     notes = (f"models.{name}: {item.note}" for name, item in measured.items() if item.note)
-    return (*unused, *notes)
+    return (*unused, *_lone_locks(fleet), *notes)
+
+
+def _lone_locks(fleet: FleetSpec) -> Iterator[str]:
+    """Yield a warning of each lock that one execution of the fleet alone can ever hold.
+
+    Lanes are locks, too. A lock with a placeholder is one in each channel: all must be alone.
+    """
+    holders: Counter[str] = Counter()
+    for pipeline, channel, step in fleet.channel_steps():
+        locks = {filled(lock, channel) for lock in step.locks}
+        for name in locks.union(step.lanes_of(channel)):
+            holders[name] += pipeline.frames_in_flight
+    for pipeline in fleet.pipelines:
+        for step in pipeline.steps:
+            for index, lock in enumerate(step.locks):
+                own = {filled(lock, channel) for channel in range(pipeline.channels)}
+                if all(holders[name] == 1 for name in own):
+                    near = did_you_mean(lock, sorted(name for name in holders if name not in own))
+                    yield (
+                        f"pipelines.{pipeline.id}.steps.{step.id}.locks[{index}]: no other "
+                        f"execution ever holds {lock!r}, so it excludes nothing{near}"
+                    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,6 +59,41 @@ def test_an_unused_model_is_a_warning_and_is_not_opened(tmp_path: Path) -> None:
     assert plan_file(fleet).warnings == ("models.idle: no step uses this model; it is not loaded",)
 
 
+LOCKED = """\
+version: 1
+models: {m: {work: 1KiB, weights: 0}}
+pipelines:
+  one: {channels: %d, frames_in_flight: %d, steps: {s: {model: m, locks: [%s]}}}
+  two: {lane: other, steps: {s: {model: m, locks: [heavy]}, t: {model: m, locks: [heavy]}}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("channels", "frames", "lock", "near"),
+    [
+        (1, 1, "heavvy", "; did you mean 'heavy'?"),
+        (1, 1, "quiet", ""),
+        (1, 1, '"own-{channel}"', ""),
+        (3, 1, '"own-{channel}"', ""),
+        (1, 1, "one", ""),
+        (1, 1, "heavy", None),  # held by the steps of the other pipeline
+        (1, 1, "other", None),  # a lane is a lock
+        (2, 1, "heavvy", None),  # two channels take turns
+        (1, 2, "heavvy", None),  # two frames do
+        (3, 2, '"own-{channel}"', None),
+    ],
+)
+def test_a_lock_that_excludes_nothing_is_a_warning(
+    channels: int, frames: int, lock: str, near: str | None, tmp_path: Path
+) -> None:
+    fleet = tmp_path / "fleet.yaml"
+    fleet.write_text(LOCKED % (channels, frames, lock))
+    place = "pipelines.one.steps.s.locks[0]: no other execution ever holds"
+    name = lock.strip('"')
+    warning = f"{place} {name!r}, so it excludes nothing{near}"
+    assert plan_file(fleet).warnings == (() if near is None else (warning,))
+
+
 def test_one_file_under_two_names_is_read_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
