@@ -4,7 +4,8 @@ import os
 import platform
 import re
 import sys
-from collections.abc import Mapping
+import tomllib
+from collections.abc import Iterable, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -15,21 +16,11 @@ from arena.errors import DeviceError
 from planner.errors import ArenaError
 from planner.units import format_bytes
 
-__all__ = ["ascend_software", "diagnose"]
+__all__ = ["ascend_software", "diagnose", "wanted_packages"]
 
-PACKAGES = (
-    "npu-arena",
-    "numpy",
-    "networkx",
-    "msgspec",
-    "PyYAML",
-    "numba",
-    "ortools",
-    "onnxruntime",
-    "onnx",
-    "Pillow",
-    "scipy",
-)
+DISTRIBUTION = "npu-arena"
+USERS_EXTRA = "all"
+"""The extra that has all the others of users; what else there is serves work on this software."""
 
 CANN_HOMES = ("cann", "ascend-toolkit/latest", "nnrt/latest", "nnae/latest")
 """Where CANN lies below the vendor's folder: from 8.5 on, before, and its smaller packages [1]_.
@@ -47,10 +38,69 @@ def diagnose() -> dict[str, Any]:
         "machine": platform.machine(),
         "system": f"{platform.system()} {platform.release()}",
         "executable": sys.executable,
-        "packages": [{"package": name, "version": _version(name)} for name in PACKAGES],
+        "packages": [
+            {"package": name, "extra": extra, "version": _version(name)}
+            for name, extra in [(DISTRIBUTION, None), *wanted_packages(_requirements())]
+        ],
         "ascend": ascend_software(),
         "devices": [_device(name) for name in DEVICES],
     }
+
+
+def _requirements() -> list[str]:
+    """Return what this software requires, as its metadata says, or the checkout that it runs in."""
+    try:
+        return metadata.requires(DISTRIBUTION) or []
+    except metadata.PackageNotFoundError:
+        try:
+            text = (Path(__file__).resolve().parents[1] / "pyproject.toml").read_text()
+        except OSError:
+            return []  # Copied to a board, which needs none of it.
+    project = tomllib.loads(text)["project"]
+    extras = project["optional-dependencies"]
+    return [
+        *project["dependencies"],
+        *(f'{wanted}; extra == "{extra}"' for extra in extras for wanted in extras[extra]),
+    ]
+
+
+def wanted_packages(requirements: Iterable[str]) -> list[tuple[str, str | None]]:
+    """Return the packages that a user may want, each with its extra; None: wanted by all.
+
+    Parameters
+    ----------
+    requirements : iterable of str
+        As the metadata of a package has them.
+
+    Examples
+    --------
+    >>> wanted_packages(
+    ...     [
+    ...         "numpy>=1.26",
+    ...         "onnx>=1.17; extra == 'cpu'",
+    ...         "ruff; extra == 'test'",
+    ...         "npu-arena[cpu]; extra == 'all'",
+    ...     ]
+    ... )
+    [('numpy', None), ('onnx', 'cpu')]
+    """
+    found: list[tuple[str, str, str | None]] = []
+    for text in requirements:
+        named = re.match(r"([\w.-]+)\s*(?:\[([^]]*)\])?", text)
+        extra = re.search(r"extra == ['\"]([\w-]+)", text)
+        assert named is not None, f"{text!r} names a package"
+        found.append((named[1], named[2] or "", extra[1] if extra else None))
+    of_users = {
+        part.strip()
+        for name, parts, extra in found
+        for part in parts.split(",")
+        if name == DISTRIBUTION and extra == USERS_EXTRA
+    }
+    return [
+        (name, extra)
+        for name, _, extra in found
+        if name != DISTRIBUTION and (extra is None or extra in of_users)
+    ]
 
 
 def _version(package: str) -> str | None:

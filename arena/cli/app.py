@@ -97,17 +97,32 @@ def options(
 
 def invoke(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code."""
+    try:
+        code = _invoke(arguments)
+        sys.stdout.flush()
+        return code
+    except (BrokenPipeError, SystemExit) as error:
+        if not _comes_after(error, BrokenPipeError):
+            raise
+        # The reader went away (`| head`): nothing more can be said to it.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for stream in (sys.stdout, sys.stderr):
+            os.dup2(nowhere, stream.fileno())
+        return 0
+
+
+def _invoke(arguments: Sequence[str]) -> int:
+    """Run one command line, and turn what it raises into its exit code."""
     words = [word for word in arguments if word != "--debug"] or ["--help"]
     debug = "--debug" in arguments
     as_json = "--json" in words
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal may know fewer characters
     if words == ["--version"]:
-        sys.stdout.write(f"npu-arena {metadata.version('npu-arena')}\n")
+        sys.stdout.write(f"npu-arena {_version()}\n")
         return 0
     try:
         code = typer.main.get_command(app).main(args=words, standalone_mode=False)
-        sys.stdout.flush()
         if code == INTERRUPTED:
             sys.stderr.write("interrupted\n")
         return int(code or 0)
@@ -120,13 +135,12 @@ def invoke(arguments: Sequence[str]) -> int:
         sys.stderr.write("interrupted\n")
         return INTERRUPTED
     except BrokenPipeError:
-        # The reader went away (`| head`): nothing more can be said to it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        raise
     except Exception as error:
         if debug:
             raise
-        if _is_interrupted(error):
+        if _comes_after(error, KeyboardInterrupt):
+            # What fails on the way out is no news.
             sys.stderr.write("interrupted\n")
             return INTERRUPTED
         if isinstance(error, ArenaError):
@@ -137,8 +151,15 @@ def invoke(arguments: Sequence[str]) -> int:
         return INTERNAL
 
 
-def _is_interrupted(error: BaseException | None) -> bool:
-    """Return whether Ctrl-C came first: what fails on the way out after it is no news."""
-    while error is not None and not isinstance(error, KeyboardInterrupt):
+def _version() -> str:
+    try:
+        return metadata.version("npu-arena")
+    except metadata.PackageNotFoundError:
+        return "(not installed: run from its source)"
+
+
+def _comes_after(error: BaseException | None, kind: type[BaseException]) -> bool:
+    """Return whether an error is of a kind, or was raised while one of that kind was handled."""
+    while error is not None and not isinstance(error, kind):
         error = error.__context__
     return error is not None

@@ -26,8 +26,11 @@ def doctor(as_json: JsonFlag = False) -> int:
     ]
     table(("device", "there", "detail"), devices, numbers=())
     _print_properties(found)
-    packages = [(item["package"], item["version"] or "absent") for item in found["packages"]]
-    table(("package", "version"), packages, numbers=())
+    packages = [
+        (item["package"], item["version"] or "absent", item["extra"] or "-")
+        for item in found["packages"]
+    ]
+    table(("package", "version", "extra"), packages, numbers=())
     return 0
 
 

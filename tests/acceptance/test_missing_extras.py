@@ -13,9 +13,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from arena.cli import execute
-from arena.cli.app import app
-from tests.fleets import write_fleet
+from tests.every_command import WORDS, commands, write_inputs
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 EXTRAS: Final = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"][
@@ -49,12 +47,6 @@ for words in json.loads(sys.argv[2]):
 print(json.dumps(found))
 """
 
-ONNX_FLEET: Final = """\
-version: 1
-models: {net: {file: net.onnx}}
-pipelines: {p: {steps: {s: {model: net}}}}
-"""
-
 
 def _extras() -> dict[str, list[str]]:
     """Return the packages that each extra brings by itself."""
@@ -74,51 +66,15 @@ def _modules(package: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Fleets of .om files and of a network, a plan of each, and an instance."""
-    from tests.networks import convolutions, saved
-
-    folder = tmp_path_factory.mktemp("extras")
-    (folder / "corner").symlink_to(write_fleet(folder / "street").parent)
-    saved(convolutions(), folder, "net")
-    (folder / "net.yaml").write_text(ONNX_FLEET)
-    (folder / "raw.csv").write_text("id,lower,upper,size\na,0,2,4\nb,1,3,4\n")
-    assert execute(["plan", str(folder / "street/fleet.yaml"), "-o", str(folder / "p.json")]) == 0
-    assert execute(["plan", str(folder / "net.yaml"), "-o", str(folder / "n.json")]) == 0
-    return folder
-
-
-WORDS: Final[dict[str, list[list[str]]]] = {
-    "inspect": [["street/models/det.om"], ["net.onnx"]],
-    "advise": [["street/models/det.om"], ["net.onnx", "-o", "start.yaml"]],
-    "plan": [["street/fleet.yaml"], ["street/fleet.yaml", "--fit", "1MiB"], ["net.yaml"]],
-    "check": [["p.json"], ["n.json", "--against", "."]],
-    "frontier": [["street/fleet.yaml", "--points", "3"], ["net.yaml"]],
-    "run": [
-        ["street/fleet.yaml", "--frames", "1"],
-        ["street/fleet.yaml", "--frames", "1", "--metrics", "0"],
-        ["net.yaml", "--frames", "1"],
-        ["n.json", "--device", "twin", "--frames", "1"],
-    ],
-    "verify": [["net.yaml"]],
-    "solve": [["raw.csv", "--seconds", "1"]],
-    "time": [["street/fleet.yaml", "--repeats", "1"], ["net.yaml", "--repeats", "1"]],
-    "report": [["p.json", "--html", "p.html"], ["net.yaml"]],
-    "diff": [["p.json", "street/fleet.yaml"], ["n.json", "net.yaml"]],
-    "export": [["p.json", "--csv"]],
-    "devices": [[]],
-    "schema": [[]],
-    "doctor": [[]],
-    "demo": [[]],
-    "compile": [["net.onnx", "-o", "net.arena"]],
-}
+    """What the commands are given."""
+    return write_inputs(tmp_path_factory.mktemp("extras"))
 
 
 def _outcomes(
     folder: Path, hidden: list[str], cache: Path | None
 ) -> list[tuple[list[str], int, str]]:
     """Run every command without some modules and without network; return its code and words."""
-    commands = [c.name or c.callback.__name__ for c in app.registered_commands if c.callback]
-    lines = [[command, *rest] for command in commands for rest in WORDS[command]]
+    lines = [[command, *rest] for command in commands() for rest in WORDS[command]]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PIP_NO_INDEX": "1"}
     environment.pop("ARENA_CACHE_DIR", None)
     done = subprocess.run(

@@ -1,14 +1,20 @@
 """What this machine has, and why not the rest."""
 
+import re
 import sys
+import tomllib
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from arena.cli import execute
 from arena.device.twin import MemoryKind, RunMode, Twin, TwinConfig
 from arena.diagnosis import ascend_software, diagnose
 from planner.units import MiB
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def test_a_device_tells_about_itself(capsys: pytest.CaptureFixture[str]) -> None:
@@ -96,3 +102,35 @@ def test_every_documented_place_of_a_version_is_looked_at(tmp_path: Path, place:
     file.parent.mkdir(parents=True)
     file.write_text("version=8.5.0\n")
     assert ascend_software(tmp_path, {}, tmp_path)["cann_version"] == "8.5.0"
+
+
+def test_every_package_of_the_metadata_is_told_with_its_extra(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted: dict[str, str | None] = {
+        re.split(r"[>=<\[]", text)[0]: None for text in project["dependencies"]
+    }
+    for extra in ("cpu", "demo", "solve", "metrics"):
+        for text in project["optional-dependencies"][extra]:
+            wanted[re.split(r"[>=<\[]", text)[0]] = extra
+    rows = diagnose()["packages"]
+    assert {row["package"]: row["extra"] for row in rows} == {**wanted, "npu-arena": None}
+    assert {row["package"] for row in rows} > {"platformdirs", "filelock", "prometheus-client"}
+    versions = {row["package"]: row["version"] for row in rows}
+    assert versions["numpy"] == np.__version__
+
+    requires = ["numpy>=1.26", 'onnx; extra == "cpu"', 'npu-arena[cpu]; extra == "all"']
+    monkeypatch.setattr("arena.diagnosis.metadata.requires", lambda _: requires)
+    assert [row["package"] for row in diagnose()["packages"]] == ["npu-arena", "numpy", "onnx"]
+
+
+def test_a_copy_without_metadata_tells_of_itself_alone(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def absent(name: str) -> None:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr("arena.diagnosis.metadata.requires", absent)
+    monkeypatch.setattr("arena.diagnosis.__file__", str(tmp_path / "arena" / "diagnosis.py"))
+    assert [row["package"] for row in diagnose()["packages"]] == ["npu-arena"]
