@@ -213,3 +213,14 @@ def test_a_command_cannot_forget_to_say_what_a_path_is_for() -> None:
 
     with pytest.raises(TypeError, match=r"forgetful: path 'target' is not marked"):
         keeping_inputs(forgetful)
+
+
+def test_a_damaged_fleet_is_named_by_the_command_itself(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fleet, output = folder / "fleet.yaml", folder / "plan.json"
+    fleet.write_text("[")
+    before = output.read_bytes()
+    error = arena(capsys, "plan", fleet, "-o", output, code=2)["error"]
+    assert error["fault"] == "the fleet specification"
+    assert output.read_bytes() == before
