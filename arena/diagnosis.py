@@ -39,7 +39,7 @@ def diagnose() -> dict[str, Any]:
         "system": f"{platform.system()} {platform.release()}",
         "executable": sys.executable,
         "packages": [
-            {"package": name, "extra": extra, "version": _version(name)}
+            _package(name, extra)
             for name, extra in [(DISTRIBUTION, None), *wanted_packages(_requirements())]
         ],
         "ascend": ascend_software(),
@@ -70,7 +70,8 @@ def wanted_packages(requirements: Iterable[str]) -> list[tuple[str, str | None]]
     Parameters
     ----------
     requirements : iterable of str
-        As the metadata of a package has them.
+        As the metadata of a package has them. Extras that name other extras may be written out, as
+        some builders do: a package is then of several, and the smallest of them is told.
 
     Examples
     --------
@@ -84,30 +85,44 @@ def wanted_packages(requirements: Iterable[str]) -> list[tuple[str, str | None]]
     ... )
     [('numpy', None), ('onnx', 'cpu')]
     """
-    found: list[tuple[str, str, str | None]] = []
+    packages: dict[str, set[str]] = {}
+    parts: dict[str, set[str]] = {}
+    names: dict[str, bool] = {}
     for text in requirements:
         named = re.match(r"([\w.-]+)\s*(?:\[([^]]*)\])?", text)
-        extra = re.search(r"extra == ['\"]([\w-]+)", text)
         assert named is not None, f"{text!r} names a package"
-        found.append((named[1], named[2] or "", extra[1] if extra else None))
-    of_users = {
-        part.strip()
-        for name, parts, extra in found
-        for part in parts.split(",")
-        if name == DISTRIBUTION and extra == USERS_EXTRA
-    }
-    return [
-        (name, extra)
-        for name, _, extra in found
-        if name != DISTRIBUTION and (extra is None or extra in of_users)
-    ]
+        extra = re.search(r"extra == ['\"]([\w-]+)", text)
+        if extra is None:
+            names[named[1]] = True
+        elif named[1] == DISTRIBUTION:
+            parts.setdefault(extra[1], set()).update(re.findall(r"[\w-]+", named[2] or ""))
+        else:
+            packages.setdefault(extra[1], set()).add(named[1])
+            names.setdefault(named[1], False)
+
+    def brought_by(extra: str) -> set[str]:
+        return packages.get(extra, set()).union(*map(brought_by, parts.get(extra, ())))
+
+    brought = {extra: brought_by(extra) for extra in sorted({*packages, *parts})}
+    found: list[tuple[str, str | None]] = []
+    for name, is_for_all in names.items():
+        if is_for_all:
+            found.append((name, None))
+        elif name in brought.get(USERS_EXTRA, ()):
+            owners = (extra for extra, members in brought.items() if name in members)
+            # `all` may be as small as the one extra in it.
+            rank = {extra: (extra == USERS_EXTRA, len(brought[extra])) for extra in owners}
+            found.append((name, min(rank, key=rank.__getitem__)))
+    return found
 
 
-def _version(package: str) -> str | None:
+def _package(name: str, extra: str | None) -> dict[str, str | None]:
+    """Return a package's row, named as it names itself where it is installed."""
     try:
-        return metadata.version(package)
+        found = metadata.distribution(name)
     except metadata.PackageNotFoundError:
-        return None
+        return {"package": name, "extra": extra, "version": None}
+    return {"package": found.name, "extra": extra, "version": found.version}
 
 
 def _device(name: str) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """What this machine has, and why not the rest."""
 
-import re
 import sys
 import tomllib
 from importlib.metadata import PackageNotFoundError
@@ -8,10 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from arena.cli import execute
 from arena.device.twin import MemoryKind, RunMode, Twin, TwinConfig
-from arena.diagnosis import ascend_software, diagnose
+from arena.diagnosis import ascend_software, diagnose, wanted_packages
 from planner.units import MiB
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -104,25 +105,52 @@ def test_every_documented_place_of_a_version_is_looked_at(tmp_path: Path, place:
     assert ascend_software(tmp_path, {}, tmp_path)["cann_version"] == "8.5.0"
 
 
-def test_every_package_of_the_metadata_is_told_with_its_extra(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def _name(requirement: str) -> str:
+    return str(canonicalize_name(Requirement(requirement).name))
+
+
+def test_every_package_of_the_metadata_is_told_with_its_extra() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    wanted: dict[str, str | None] = {
-        re.split(r"[>=<\[]", text)[0]: None for text in project["dependencies"]
-    }
+    wanted: dict[str, str | None] = {_name(text): None for text in project["dependencies"]}
     for extra in ("cpu", "demo", "solve", "metrics"):
         for text in project["optional-dependencies"][extra]:
-            wanted[re.split(r"[>=<\[]", text)[0]] = extra
-    rows = diagnose()["packages"]
-    assert {row["package"]: row["extra"] for row in rows} == {**wanted, "npu-arena": None}
-    assert {row["package"] for row in rows} > {"platformdirs", "filelock", "prometheus-client"}
-    versions = {row["package"]: row["version"] for row in rows}
-    assert versions["numpy"] == np.__version__
+            wanted[_name(text)] = extra
+    wanted["npu-arena"] = None
+    found = {_name(str(row["package"])): row for row in diagnose()["packages"]}
+    assert {name: row["extra"] for name, row in found.items()} == wanted
+    assert found.keys() > {"platformdirs", "filelock", "prometheus-client"}
+    assert found["numpy"]["version"] == np.__version__
 
-    requires = ["numpy>=1.26", 'onnx; extra == "cpu"', 'npu-arena[cpu]; extra == "all"']
+
+def test_extras_may_be_written_out() -> None:
+    """As a wheel's metadata has them: names in small letters, extras without other extras."""
+    extras = {
+        "cpu": ["filelock", "onnx"],
+        "demo": ["filelock", "onnx", "pillow"],
+        "solve": ["numba"],
+        "bench": ["matplotlib", "numba"],
+        "all": ["filelock", "numba", "onnx", "pillow"],
+    }
+    requirements = ["numpy>=1.26", *(f"{n}>=1; extra == '{e}'" for e in extras for n in extras[e])]
+    assert wanted_packages(requirements) == [
+        ("numpy", None),
+        ("filelock", "cpu"),
+        ("onnx", "cpu"),
+        ("pillow", "demo"),
+        ("numba", "solve"),
+    ]
+
+
+def test_packages_are_named_as_they_name_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
+    requires = ["pyyaml>=6", "no-such-package; extra == 'all'"]
     monkeypatch.setattr("arena.diagnosis.metadata.requires", lambda _: requires)
-    assert [row["package"] for row in diagnose()["packages"]] == ["npu-arena", "numpy", "onnx"]
+    rows = {row["package"]: row for row in diagnose()["packages"]}
+    assert rows.keys() == {"npu-arena", "PyYAML", "no-such-package"}
+    assert rows["no-such-package"] == {
+        "package": "no-such-package",
+        "extra": "all",
+        "version": None,
+    }
 
 
 def test_a_copy_without_metadata_tells_of_itself_alone(
