@@ -54,8 +54,8 @@ def fit_fleet(
     Returns
     -------
     Plan
-        With `added` and `price`. Where even everything in turns does not fit, that: `Plan.fits` is
-        false.
+        With `added` and `price`. Where even everything in turns does not fit, the fastest plan
+        found of the least size found: `Plan.fits` is false.
 
     Raises
     ------
@@ -158,8 +158,8 @@ class Fitter:
         """Return the best of the work alone, and of all that lies in so much work reservation.
 
         Tensors set aside leave less to the work than tensors that share; so heights above what they
-        leave are looked at, too, and the shortest plan of which all fits is taken; where none
-        does, everything in turns, as low as it goes.
+        leave are looked at, too, and the shortest plan of which all fits is taken. Where none does,
+        one in turns is as low as it goes; then the shortest of that height is looked for.
         """
         whole, search, least = self._whole, self._search, self._work.least_height
         left = room - whole.handed_bytes
@@ -179,7 +179,7 @@ class Fitter:
         if fits:
             return chosen, aside
         in_turns = map(whole.shared, search.in_turns)
-        return chosen, min(aside, *in_turns, key=lambda placed: placed.height)
+        return self._best(min(aside.height, *(placed.height for placed in in_turns)))
 
     def _bound(self, plan: Plan, budget_bytes: int, chosen: Chosen) -> int:
         """Return a makespan that no plan of the budget is below, wherever its tensors lie.

@@ -51,6 +51,38 @@ def test_a_fit_stays_within_its_budget(tenths: int) -> None:
     assert bool(plan.added) == (budget < FREE.total_bytes)
 
 
+CHAINS_YAML = """
+version: 1
+name: chains
+models:
+  a: {work: 8MiB, weights: 0, outputs: {y: 4MiB}}
+  b: {work: 6MiB, weights: 0, inputs: {y: 4MiB}, outputs: {z: 4MiB}}
+  c: {work: 4MiB, weights: 0, inputs: {z: 4MiB}}
+pipelines:
+  p:
+    channels: 3
+    lane: x-{channel}
+    steps:
+      one: {model: a, time: 5ms}
+      two: {model: b, lane: "y-{channel}", time: 5ms, after: [one], feeds: {y: one.y}}
+      three: {model: c, time: 5ms, after: [two], feeds: {z: two.z}}
+"""
+
+
+@pytest.mark.parametrize("text", [HANDING_YAML, SHARED_YAML, CHAINS_YAML])
+def test_a_misfit_is_as_fast_as_the_fit_of_its_own_size(text: str) -> None:
+    fleet = parse_fleet(text)
+    sizes = declared_sizes(fleet)
+    misfit = fit_fleet(fleet, sizes, budget_bytes=1)
+    fit = fit_fleet(fleet, sizes, budget_bytes=misfit.total_bytes)
+    assert not misfit.fits
+    assert fit.fits
+    assert misfit.price is not None
+    assert fit.price is not None
+    assert misfit.price.makespan <= fit.price.makespan
+    assert misfit.total_bytes <= fit.total_bytes, "nothing lower is found later"
+
+
 def test_blocks_of_instances_are_part_of_the_budget() -> None:
     fleet = replace(FLEET, device=replace(FLEET.device, io=IoPlace.ARENA))
     free = plan_fleet(fleet, SIZES)
