@@ -138,7 +138,8 @@ def find_ways_out(
         rows += found[:listed]
         desk.left_out += group.unseen + len(found[listed:])
     chosen = list(desk.fitted())
-    if not any(row.fits for row in (*chosen, *rows)):
+    # An order that frees nothing is the plan at hand: it fits what one asks for instead.
+    if not any(row.fits for row in rows) and not any(row.bytes_freed > 0 for row in chosen):
         rows += desk.combined(useful)
     priced = [desk.with_time(row) for row in rows]
     rows = [*chosen, *priced, *_next_device(plan, devices, desk.unit)]

@@ -211,6 +211,16 @@ def test_pairs_that_are_not_looked_at_are_counted() -> None:
     assert explanation.ways_out.left_out >= 2 * 64
 
 
+def test_changes_are_put_together_where_all_that_fits_is_to_ask_for_more() -> None:
+    total = many(None).total_bytes
+    explanation = explain_misfit(many(None, total - 20_480 - 512))
+    assert explanation is not None
+    least, *others = explanation.ways_out.rows
+    assert (least.changes[0].kind, least.bytes_freed) == (ChangeKind.FIT, 0)
+    (together,) = [row for row in others if row.fits]
+    assert len(together.changes) == 2
+
+
 def test_planning_chooses_an_order() -> None:
     budget = 6144 + 8192  # one `a` beside one `b`, and their weights
     plan = planned(steps(), limit=budget)
