@@ -24,12 +24,9 @@ def is_as_fit(executions: int) -> bool:
 def budget_within(plan: Plan) -> int | None:
     """Return what work and weights may take together so that a plan fits its memory, bytes.
 
-    Where it is above what its schedule is to fit: what it takes, with everything in turn. None: no
-    order helps, since the largest region with all weights is too much, or streams are missing and
-    not bytes.
+    None: no order helps, since the largest region with all weights is too much, or streams are
+    missing and not bytes.
     """
-    if plan.over_budget_bytes:
-        return plan.total_bytes
     if not plan.short_bytes:
         return None
     page = plan.page_bytes

@@ -212,6 +212,9 @@ class _Desk:
 
     def fitted(self) -> Iterator[WayOut]:
         """Yield the way out in which planning chooses the order, priced by itself."""
+        if self._plan.over_budget_bytes:
+            yield from self._asked_for_more()
+            return
         budget = budget_within(self._plan)
         if budget is None:
             return
@@ -221,19 +224,24 @@ class _Desk:
             return
         made = fitted(self._plan, budget)
         if made.fits and made.price is not None:
-            over = self._plan.over_budget_bytes > 0
-            needed = made.total_bytes if over else made.needed_bytes
             yield WayOut(
                 changes=(Change(ChangeKind.FIT, (), budget),),
                 device=None,
-                bytes_freed=self._plan.decisive_bytes - needed,
+                bytes_freed=self._plan.needed_bytes - made.needed_bytes,
                 time_added=made.price.makespan - made.price.before,
                 time_unit=made.price.unit,
-                needed_bytes=needed,
-                limit_bytes=budget if over else made.fleet.device.memory_bytes,
+                needed_bytes=made.needed_bytes,
+                limit_bytes=made.fleet.device.memory_bytes,
                 fits=True,
                 time_at_most=not (made.price.is_proven or is_as_fit(n_executions)),
             )
+
+    def _asked_for_more(self) -> Iterator[WayOut]:
+        """Yield the plan at hand, where it is above what its schedule is to fit and that alone."""
+        needed = self._plan.total_bytes
+        if self._plan.fits_device:
+            changes = (Change(ChangeKind.FIT, (), needed),)
+            yield WayOut(changes, None, 0, 0, self.unit, needed, needed, fits=True)
 
     def combined(self, singles: Sequence[WayOut]) -> list[WayOut]:
         """Return a way out of several changes that fits, or that frees most; none: no better."""
