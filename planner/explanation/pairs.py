@@ -33,6 +33,8 @@ class Pairs:
         They are culprits, or of the witness where no two culprits conflict. A pair frees at most
         the smaller of the two.
         """
+        if not self._may_free_any():
+            return Candidates([], [], 0)
         masks = list(self._masks(()))
         names = [row.id for row in self._plan.instances]
         pairs: list[tuple[int, int]] = []
@@ -57,12 +59,18 @@ class Pairs:
         A lane that each channel has of its own, or a pool, makes a pair with itself: its channels
         take turns.
         """
+        if not self._may_free_any():
+            return Candidates([], [], 0)
         lanes = self._lanes()
         plain = {row.lane for row in self._plan.instances}  # the others have lanes by other names
         pairs = (*((lane,) for lane in lanes if lane not in plain), *combinations(lanes, 2))
         changes = [Change(ChangeKind.EXCLUSIVE_LANES, pair) for pair in pairs[: self._pairs_max]]
         found = [(self._open_bytes(self._masks((change,))), change) for change in changes]
         return self._ranked(found, most, len(pairs))
+
+    def _may_free_any(self) -> bool:
+        """Return whether fewer conflicts can free bytes: not where all is in turns already."""
+        return self._open_bytes([0] * len(self._sizes)) > 0
 
     def _lanes(self) -> list[str]:
         """Return the lanes, those first that hold the heaviest of culprits and witness."""

@@ -13,6 +13,7 @@ from planner.explanation import (
     changed,
     explain_misfit,
 )
+from planner.explanation.pairs import Pairs
 from planner.fit import fit_fleet
 from planner.fleet import (
     Dedupe,
@@ -375,3 +376,16 @@ def test_times_of_small_fleets_are_those_of_the_shortest_schedules() -> None:
     assert lanes.time_added == 1
     (serial,) = (row for change, row in found.items() if change.kind is ChangeKind.SERIAL)
     assert serial.time_added == 7
+
+
+def test_where_all_is_in_turns_no_pair_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(*_: object) -> None:
+        raise AssertionError("conflicts of hundreds of lanes take minutes")
+
+    fleet = planned(steps(channels=3)).fleet
+    plan = fit_fleet(fleet, SIZES, PlanOptions(page_bytes=512), budget_bytes=1024)
+    assert not plan.fits
+    monkeypatch.setattr(Pairs, "_masks", never)
+    kinds = {change.kind for change in rows(plan)}
+    assert kinds
+    assert not kinds & {ChangeKind.EXCLUSIVE_INSTANCES, ChangeKind.EXCLUSIVE_LANES}
