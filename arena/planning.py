@@ -221,7 +221,7 @@ def plan_frontier(
     measured = None if times is None else _read_times(times)
     known = None if measured is None else measured.of_steps(fleet, sizes)
     fitter = Fitter(fleet, sizes, times=known, fit=_FRONTIER_FIT)
-    executions = sum(len(p.steps) * p.channels for p in fleet.pipelines)
+    executions = sum(1 for _ in fleet.channel_steps())
     is_alike = executions > _FRONTIER_FIT.exact_jobs_max  # then `--fit` does no more either
     whole = fitter if is_alike else Fitter(fleet, sizes, times=known)
     made = count(2)

@@ -29,10 +29,9 @@ from planner.makespan import (
 )
 from planner.pipeline import schedule_of
 from planner.plan import Plan
-from planner.rate import PipelineRate, RateLimits, lock_loads
+from planner.rate import PipelineRate, RateLimits, declared_rates, lock_loads
 from planner.schedule import Schedule
 from planner.strategies import strategies
-from planner.units import NS_IN_1000_S
 
 __all__ = [
     "Frontier",
@@ -336,11 +335,7 @@ def _rated(point: FrontierPoint) -> FrontierPoint:
     if unit is MakespanUnit.STEPS:
         return point
     schedule = schedule_of(plan.fleet, plan.added)
-    wanted = {
-        p.id: Fraction(p.rate_millihertz, NS_IN_1000_S)
-        for p in plan.fleet.pipelines
-        if p.rate_millihertz is not None
-    }
+    wanted = declared_rates(plan.fleet)
     limits = RateLimits(schedule, times)
     rates = limits.rates(wanted)
     serial = limits.rates(wanted, one_lane=True)

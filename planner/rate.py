@@ -22,19 +22,31 @@ from typing import TypeAlias
 
 from planner.cycles import RatioEdge, cycle_ratio
 from planner.filling import Limit, SharedTime
+from planner.fleet import FleetSpec
 from planner.lanes import LanePool
 from planner.makespan import Jobs, StepTimes
 from planner.makespan.bound import exclusive_sets
 from planner.schedule import Channel, Schedule
+from planner.units import NS_IN_1000_S
 
 __all__ = [
     "PipelineRate",
     "RateLimits",
     "RoundBound",
     "channel_period",
+    "declared_rates",
     "lock_loads",
     "round_bound",
 ]
+
+
+def declared_rates(fleet: FleetSpec) -> dict[str, Fraction]:
+    """Return the declared rates by pipeline, frames of each channel in a nanosecond."""
+    return {
+        pipeline.id: Fraction(pipeline.rate_millihertz, NS_IN_1000_S)
+        for pipeline in fleet.pipelines
+        if pipeline.rate_millihertz is not None
+    }
 
 
 def channel_period(channel: Channel, times: StepTimes) -> Fraction:

@@ -14,8 +14,8 @@ from planner.lanes import LanePool
 from planner.makespan import times_of_steps
 from planner.pipeline import schedule_of
 from planner.plan import Plan
-from planner.rate import channel_period
-from planner.units import NS_IN_1000_S, MakespanUnit
+from planner.rate import channel_period, declared_rates
+from planner.units import MakespanUnit
 
 __all__ = ["RateChannels", "rate_channels"]
 
@@ -51,7 +51,8 @@ def rate_channels(plan: Plan) -> tuple[RateChannels, ...]:
     planning added to the order is left out: it may only allow fewer.
     """
     times, unit = times_of_steps(plan.fleet)
-    rated = [pipe for pipe in plan.fleet.pipelines if pipe.rate_millihertz is not None]
+    wanted = declared_rates(plan.fleet)
+    rated = [pipeline for pipeline in plan.fleet.pipelines if pipeline.id in wanted]
     if unit is MakespanUnit.STEPS or not rated:
         return ()
     loads: dict[str, dict[str, Fraction]] = {}
@@ -59,13 +60,13 @@ def rate_channels(plan: Plan) -> tuple[RateChannels, ...]:
         for step in pipeline.steps:
             for lock, share in _held(step):
                 busy = loads.setdefault(lock, {})
-                more = _wanted(pipeline) * share * times[pipeline.id, step.id]
+                more = wanted[pipeline.id] * share * times[pipeline.id, step.id]
                 busy[pipeline.id] = busy.get(pipeline.id, Fraction(0)) + more
     first = {c.pipeline.id: c for c in schedule_of(plan.fleet, ()).channels if c.index == 0}
     found = []
     for pipeline in rated:
         period = channel_period(first[pipeline.id], times)
-        limits = [(0, "the channel itself")] if _wanted(pipeline) * period > 1 else []
+        limits = [(0, "the channel itself")] if wanted[pipeline.id] * period > 1 else []
         limits += [
             (most, lock)
             for lock, busy in loads.items()
@@ -100,8 +101,3 @@ def _held(step: StepSpec) -> Iterator[tuple[str, Fraction]]:
         yield step.lane.name, Fraction(1, step.lane.size)
     for name in dict.fromkeys((*([step.lane] if isinstance(step.lane, str) else []), *step.locks)):
         yield name, Fraction(1)
-
-
-def _wanted(pipeline: PipelineSpec) -> Fraction:
-    """Return the declared rate, frames in a nanosecond; 0 without one."""
-    return Fraction(pipeline.rate_millihertz or 0, NS_IN_1000_S)

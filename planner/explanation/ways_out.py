@@ -153,7 +153,7 @@ class _Desk:
         self._plan, self._options = plan, options
         self._planned_instances = 0
         self._made: dict[tuple[Change, ...], Plan] = {}
-        executions = sum(len(p.steps) * p.channels for p in plan.fleet.pipelines)
+        executions = sum(1 for _ in plan.fleet.channel_steps())
         self._exact_limit = _EXACT_LIMIT if executions <= _EXACT_TO else 0
         self._span = self._makespan(plan)
         self.unit = self._span.unit
